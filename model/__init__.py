@@ -1,0 +1,1 @@
+"""The bird-or-bicycle classifier: pixels, network, decision rule, bundle and runtime."""

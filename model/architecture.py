@@ -1,0 +1,58 @@
+"""The network: pixels in [0, 1] to two logits, bicycle first.
+
+N batch, C channels (RGB), H height, W width.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from model.vision import torchvision
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Architecture(BaseModel):
+    """What must be known to build the network before its weights are read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
+    """One of torchvision's residual networks; the released defence is a `resnet50`."""
+    activation: Literal["relu", "silu"] = "relu"
+    """Smooth activations (`silu`) gain robustness (Xie et al. 2020); torchvision's own is `relu`."""
+
+
+class PixelClassifier(nn.Module):
+    """A torchvision ResNet with two outputs and the normalisation inside.
+
+    Input: (N, 3, H, W) floating point in [0, 1], any H and W from 32. Output: (N, 2) logits, bicycle 0, bird 1.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = architecture or Architecture()
+        self.backbone: nn.Module = getattr(torchvision.models, self.architecture.backbone)(num_classes=2)
+        if self.architecture.activation == "silu":
+            _replace_relu_by_silu(self.backbone)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] -> (N, 2) logits."""
+        logits: Tensor = self.backbone((x - self.mean) / self.std)
+        return logits
+
+
+def _replace_relu_by_silu(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.ReLU):
+            setattr(module, name, nn.SiLU(inplace=True))
+        else:
+            _replace_relu_by_silu(child)

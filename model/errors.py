@@ -1,0 +1,37 @@
+"""The errors that a user can cause or meet, in one tree; each carries the exit code of the command it ends."""
+
+
+class TradesBobError(Exception):
+    """Root of the project's errors: one clear line for a person, no traceback. Exit code 1."""
+
+    exit_code = 1
+
+
+class UserError(TradesBobError, ValueError):
+    """Something the user gave is wrong; the line names it and says how to mend it. Exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A TOML file, an option or an environment variable has an unknown key or a value out of range."""
+
+
+class DataError(UserError):
+    """A folder of photos is missing, empty or not laid out as `bicycle/` and `bird/`."""
+
+
+class ImageError(UserError):
+    """Bytes that are no picture, or a picture beyond the limits."""
+
+
+class BundleError(UserError):
+    """A bundle that is missing, truncated, altered or written by something else."""
+
+
+class TrainingError(TradesBobError):
+    """Training cannot go on: the loss is not finite, a process died, the disk is full."""
+
+
+class EndpointError(TradesBobError):
+    """A live endpoint cannot be reached, or answers something that is no label."""

@@ -1,0 +1,1 @@
+"""Training: data, spatial-transformation-invariant TRADES, the loop and its recipes."""
