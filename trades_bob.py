@@ -16,6 +16,11 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def _root() -> None:
+    """Without a callback, typer would drop the command's name when there is only one."""
+
+
 def main() -> None:
     """Run the command line. Exit 0: done; 2: the user's mistake, one line on stderr; 1: anything else."""
     try:

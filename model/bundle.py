@@ -16,9 +16,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from model.architecture import Architecture, PixelClassifier
-from model.decision import CLASSES, decide
+from model.decision import decide
 from model.errors import BundleError
 from model.files import replace_file
+from model.labels import CLASSES
 
 FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -101,8 +102,8 @@ def load_bundle(path: str | Path, device: str | torch.device = "cpu") -> Classif
     digest = hashlib.sha256(weights).hexdigest()
     if digest != metadata.weights_sha256:
         raise BundleError(
-            f"{path / WEIGHTS_FILE}: SHA-256 is {digest[:12]}..., {METADATA_FILE} says {metadata.weights_sha256[:12]}...; "
-            "the file is truncated or altered, fetch the bundle again"
+            f"{path / WEIGHTS_FILE}: truncated or altered (SHA-256 {digest[:12]}..., {METADATA_FILE} says "
+            f"{metadata.weights_sha256[:12]}...); fetch the bundle again"
         )
     network = PixelClassifier(metadata.architecture)
     try:

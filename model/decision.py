@@ -1,14 +1,8 @@
 """From logits to an answer: bicycle, bird or abstain. N batch."""
 
-from collections.abc import Sequence
-from typing import Final
-
-import torch
 from torch import Tensor
 
-CLASSES: Final = ("bicycle", "bird")
-ABSTAIN: Final = "abstain"
-LABELS: Final = (*CLASSES, ABSTAIN)
+from model.labels import ABSTAIN, CLASSES
 
 
 def confidence(logits: Tensor) -> Tensor:
@@ -37,8 +31,3 @@ def calibrate(logits: Tensor, coverage: float) -> float:
     if len(ranked) == 0:
         raise ValueError("a threshold needs at least one example")
     return float(ranked[max(int(coverage * len(ranked)) - 1, 0)])
-
-
-def labels_to_index(labels: Sequence[str]) -> Tensor:
-    """Class names -> (N,) int64 class indices (bicycle 0, bird 1)."""
-    return torch.tensor([CLASSES.index(label) for label in labels])
