@@ -2,35 +2,34 @@
 
 import sys
 
-import click
 import typer
 
 from model.errors import TradesBobError
 
+# Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
+_ClickException = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
 app = typer.Typer(
     help="A robust bird-or-bicycle classifier, its label-only service, and the attacks on it.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
-@app.callback()
-def _root() -> None:
-    """Without a callback, typer would drop the command's name when there is only one."""
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def main() -> None:
     """Run the command line. Exit 0: done; 2: the user's mistake, one line on stderr; 1: anything else."""
     try:
         sys.exit(app(standalone_mode=False))
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        sys.exit(2)
-    except click.ClickException as error:
-        _fail(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
+    except _ClickException as error:
+        _fail(error.format_message(), 2)  # type: ignore[attr-defined]
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except TradesBobError as error:
         _fail(str(error), error.exit_code)
