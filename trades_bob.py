@@ -7,7 +7,9 @@ import typer
 from model.errors import TradesBobError
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
-_ClickException = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+_CLICK_EXCEPTION: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
 
 app = typer.Typer(
     help="A robust bird-or-bicycle classifier, its label-only service, and the attacks on it.",
@@ -27,8 +29,8 @@ def main() -> None:
     """Run the command line. Exit 0: done; 2: the user's mistake, one line on stderr; 1: anything else."""
     try:
         sys.exit(app(standalone_mode=False))
-    except _ClickException as error:
-        _fail(error.format_message(), 2)  # type: ignore[attr-defined]
+    except _CLICK_EXCEPTION as error:
+        _fail(str(getattr(error, "message", error)), 2)
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except TradesBobError as error:
