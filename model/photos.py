@@ -1,0 +1,50 @@
+"""Folders of photos in the `ImageFolder` layout: `bicycle/` and `bird/`."""
+
+import random
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from model.errors import DataError
+from model.labels import CLASSES
+
+SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+class Photo(NamedTuple):
+    """A file and its class index (bicycle 0, bird 1)."""
+
+    path: Path
+    label: int
+
+    @property
+    def name(self) -> str:
+        """Class folder and file name, `bird/0001.jpg`: unique within a folder of photos."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def find_photos(folder: Path, limit: int | None = None, seed: int = 0) -> list[Photo]:
+    """All photos of a folder in a fixed order, or `limit` of them.
+
+    A limited list is a seeded draw, balanced over the classes and interleaved (bicycle, bird, bicycle, ...), so that any
+    prefix of it is balanced too. Raises DataError when the folder or a class folder is missing or holds no picture.
+    """
+    by_class = [_of_class(folder, label) for label in range(len(CLASSES))]
+    if limit is None:
+        return list(chain.from_iterable(by_class))
+    if limit < 1:
+        raise DataError(f"the limit of photos must be at least 1, not {limit}")
+    for photos in by_class:
+        random.Random(seed).shuffle(photos)  # noqa: S311  (a draw to be repeated, not a secret)
+    interleaved = chain.from_iterable(zip_longest(*by_class))
+    return [photo for photo in interleaved if photo is not None][:limit]
+
+
+def _of_class(folder: Path, label: int) -> list[Photo]:
+    directory = folder / CLASSES[label]
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such folder; photos are laid out as bicycle/ and bird/ inside {folder}")
+    files = sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not files:
+        raise DataError(f"{directory}: no picture in it ({', '.join(SUFFIXES)})")
+    return [Photo(file, label) for file in files]
