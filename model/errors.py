@@ -29,6 +29,10 @@ class BundleError(UserError):
     """A bundle that is missing, truncated, altered or written by something else."""
 
 
+class RuntimeUnfitError(TradesBobError):
+    """The machine's libraries cannot give an image the same logits at every place in a batch."""
+
+
 class TrainingError(TradesBobError):
     """Training cannot go on: the loss is not finite, a process died, the disk is full."""
 
