@@ -25,6 +25,14 @@ class ImageError(UserError):
     """Bytes that are no picture, or a picture beyond the limits."""
 
 
+class ImageTooLargeError(ImageError):
+    """A picture with too many pixels."""
+
+
+class ImageShapeError(ImageError):
+    """A picture that is too long and thin."""
+
+
 class BundleError(UserError):
     """A bundle that is missing, truncated, altered or written by something else."""
 
