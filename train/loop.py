@@ -169,11 +169,19 @@ class Trainer:
         validation = self._measure(self.average.network, self.config.validation.photos)
         log.add(self.step, self.epoch, **validation.flat())
         say(f"epoch {self.epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
-        if validation.robust.at_100 > self.best_robust:
+        robust, full = validation.robust.at_100, self._at_full_strength()
+        if robust > self.best_robust or not full:
             self.best = {name: tensor.clone() for name, tensor in self.average.network.state_dict().items()}
-            self.best_robust, self.stale = validation.robust.at_100, 0
-        elif phase_at(self.config, self.epoch).epsilon == self.config.loss.epsilon:
-            self.stale += 1  # only at full strength: before it the figure may well stand still
+            # While the schedule still rises the latest weights count, and the first ones at full strength beat them.
+            self.best_robust, self.stale = (robust if full else -1.0), 0
+        else:
+            self.stale += 1
+
+    def _at_full_strength(self) -> bool:
+        phase = phase_at(self.config, self.epoch)
+        return phase.spatial_share == 1 and (
+            self.config.loss.kind == "natural" or phase.epsilon == self.config.loss.epsilon
+        )
 
     def _measure(self, network: nn.Module, attacked: int) -> Validation:
         steps = self.config.validation.perturb_steps
