@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from attack.commands import attack, predict
 from model.errors import TradesBobError
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
@@ -17,6 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.command()(predict)
+app.command()(attack)
 
 
 @app.callback(invoke_without_command=True)
