@@ -6,6 +6,7 @@ import typer
 
 from attack.commands import attack, predict
 from model.errors import TradesBobError
+from train.commands import train
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
 _CLICK_EXCEPTION: type[Exception] = next(
@@ -21,6 +22,7 @@ app = typer.Typer(
 
 app.command()(predict)
 app.command()(attack)
+app.command()(train)
 
 
 @app.callback(invoke_without_command=True)
