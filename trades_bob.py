@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from attack.commands import attack, predict
 from model.errors import TradesBobError
 from train.commands import train
 
@@ -19,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(predict)
+app.command()(attack)
 app.command()(train)
 
 
