@@ -6,6 +6,7 @@ import typer
 
 from model.errors import TradesBobError
 from train.commands import train
+from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
 _CLICK_EXCEPTION: type[Exception] = next(
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 
 app.command()(train)
+app.add_typer(data_app, name="data")
 
 
 @app.callback(invoke_without_command=True)
