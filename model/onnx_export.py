@@ -68,7 +68,7 @@ class _Graph:
         return name
 
     def convolution(self, x: str, convolution: nn.Module, norm: nn.Module) -> str:
-        """A convolution with the batch norm after it folded in: w * g, beta - mu * g, with g = gamma / sqrt(var + eps)."""
+        """A convolution with its batch norm folded in: w * g, beta - mu * g, with g = gamma / sqrt(var + eps)."""
         assert isinstance(convolution, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
         assert norm.running_mean is not None
@@ -93,7 +93,7 @@ class _Graph:
         return self.node("Relu", [x])
 
     def residual_block(self, x: str, block: nn.Module) -> str:
-        """A basic or bottleneck block: convolutions with activations between, plus the shortcut, then the activation."""
+        """Convolutions with activations between, plus the shortcut, then the activation."""
         assert isinstance(block, _BLOCKS)
         steps = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
         if isinstance(block, torchvision.models.resnet.Bottleneck):

@@ -99,7 +99,9 @@ class Runtime(ABC):
     def _expect(self, pixels: Pixels) -> None:
         wanted = (self.input_size, self.input_size, 3)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != wanted:
-            raise ValueError(f"pixels must be uint8 (N, {', '.join(map(str, wanted))}), not {pixels.dtype} {pixels.shape}")
+            raise ValueError(
+                f"pixels must be uint8 (N, {', '.join(map(str, wanted))}), not {pixels.dtype} {pixels.shape}"
+            )
 
 
 class OnnxRuntime(Runtime):
@@ -133,7 +135,8 @@ class TorchRuntime(Runtime):
         super().__init__(classifier.metadata, sizes)
         self.device = device
         self._dtype: torch.dtype = getattr(torch, precision)
-        self._network = classifier.network.to(device, self._dtype).to(memory_format=torch.channels_last)
+        self._network = classifier.network.to(device, self._dtype)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if cuda:
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.deterministic = True
@@ -160,7 +163,7 @@ class TorchRuntime(Runtime):
         shape = (*self.batch_sizes, self.input_size, self.input_size, 3)
         self._input = torch.zeros(shape, dtype=torch.uint8, device=self.device)
         with torch.inference_mode():
-            stream = torch.cuda.Stream(self.device)
+            stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(stream):
                 for _ in range(3):
@@ -200,7 +203,7 @@ def open_runtime(
 
 
 def cpu_batch_sizes(size: int) -> tuple[int, ...]:
-    """Powers of two, up to about `PIXELS_PER_BATCH` pixels of side `size` in the largest: 1 to 8 at 224, to 32 at 64."""
+    """Powers of two, as far as the largest has about `PIXELS_PER_BATCH` pixels: 1 to 8 at 224, 1 to 32 at 64."""
     most = min(MAX_CPU_BATCH, max(1, PIXELS_PER_BATCH // size**2))
     return tuple(itertools.takewhile(lambda batch: batch <= most, (2**power for power in range(16))))
 

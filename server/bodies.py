@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
 from starlette.types import Receive
 
 from model.pixels import Pixels
@@ -67,9 +67,7 @@ class Body:
             async with asyncio.timeout(self.budget.timeout_s):
                 return await self._collect()
         except TimeoutError:
-            raise SlowBody(
-                f"The body was not complete after {self.budget.timeout_s:g} seconds.", close=True
-            ) from None
+            raise SlowBody(f"The body was not complete after {self.budget.timeout_s:g} seconds.", close=True) from None
 
     async def _collect(self) -> bytes:
         chunks: list[bytes] = []
@@ -161,7 +159,7 @@ class _Form:
         self._name = self._value = b""
         self._wanted = False
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         """What the parser calls."""
         return {
             "on_part_begin": self._part_begin,

@@ -12,7 +12,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on (TRADES_BOB_PORT, 8000).")] = None,
 ) -> None:
     """Serve a bundle over HTTP: labels only. Settings beside the flags are TRADES_BOB_* variables (docs/service.md)."""
-    from server.run import run  # noqa: PLC0415  (--help must not wait for the web framework)
-    from server.settings import read_settings  # noqa: PLC0415
+    from server.run import run
+    from server.settings import read_settings
 
     run(read_settings(bundle=bundle, host=host, port=port))

@@ -22,9 +22,7 @@ _log = structlog.get_logger()
 class Engine:
     """A worker that is started anew when it dies or hangs, before a queue that outlives it."""
 
-    def __init__(
-        self, config: WorkerConfig, worker_timeout_s: float, on_batch: Callable[[int, float], None]
-    ) -> None:
+    def __init__(self, config: WorkerConfig, worker_timeout_s: float, on_batch: Callable[[int, float], None]) -> None:
         self.config = config
         self.worker_timeout_s = worker_timeout_s
         self.batcher = Batcher(config.slots, 1, on_batch)

@@ -4,16 +4,17 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import Processor
 
 # Without the values of variables: pixels and keys have no place in a log.
-_TRACEBACKS = structlog.processors.ExceptionRenderer(
+_TRACEBACKS: Processor = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
 )
 
 
 def configure_logs() -> None:
     """Send structlog and the standard library's logging through one JSON renderer."""
-    shared = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
+    shared: list[Processor] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
     structlog.configure(
         processors=[
             *shared,

@@ -15,19 +15,29 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        kwargs = {"registry": self.registry}
-        self.requests = Counter("trades_bob_requests", "Requests answered", ["route", "status"], **kwargs)
-        self.rejections = Counter("trades_bob_rejections", "Requests refused", ["reason"], **kwargs)
-        self.labels = Counter("trades_bob_labels", "Labels served", ["label"], **kwargs)
-        self.disconnects = Counter("trades_bob_disconnects", "Requests whose client left before the answer", **kwargs)
-        self.decode = Histogram("trades_bob_decode_seconds", "Waiting for and decoding", buckets=SECONDS, **kwargs)
-        self.queue = Histogram("trades_bob_queue_seconds", "Waiting for the worker", buckets=SECONDS, **kwargs)
-        self.inference = Histogram("trades_bob_inference_seconds", "A batch in the worker", buckets=SECONDS, **kwargs)
-        self.batch_size = Histogram("trades_bob_batch_size", "Images in a batch", buckets=BATCH_SIZES, **kwargs)
-        self.request = Histogram("trades_bob_request_seconds", "A whole request", buckets=SECONDS, **kwargs)
-        self.in_house = Gauge("trades_bob_images_in_house", "Images decoded, waiting or computed", **kwargs)
-        self.ready = Gauge("trades_bob_ready", "1 when work can be done", **kwargs)
-        self.restarts = Gauge("trades_bob_worker_restarts", "Restarts of the worker of the present model", **kwargs)
+        registry = self.registry
+        self.requests = Counter("trades_bob_requests", "Requests answered", ["route", "status"], registry=registry)
+        self.rejections = Counter("trades_bob_rejections", "Requests refused", ["reason"], registry=registry)
+        self.labels = Counter("trades_bob_labels", "Labels served", ["label"], registry=registry)
+        self.disconnects = Counter(
+            "trades_bob_disconnects", "Requests whose client left before the answer", registry=registry
+        )
+        self.decode = Histogram(
+            "trades_bob_decode_seconds", "Waiting for and decoding", buckets=SECONDS, registry=registry
+        )
+        self.queue = Histogram("trades_bob_queue_seconds", "Waiting for the worker", buckets=SECONDS, registry=registry)
+        self.inference = Histogram(
+            "trades_bob_inference_seconds", "A batch in the worker", buckets=SECONDS, registry=registry
+        )
+        self.batch_size = Histogram(
+            "trades_bob_batch_size", "Images in a batch", buckets=BATCH_SIZES, registry=registry
+        )
+        self.request = Histogram("trades_bob_request_seconds", "A whole request", buckets=SECONDS, registry=registry)
+        self.in_house = Gauge("trades_bob_images_in_house", "Images decoded, waiting or computed", registry=registry)
+        self.ready = Gauge("trades_bob_ready", "1 when work can be done", registry=registry)
+        self.restarts = Gauge(
+            "trades_bob_worker_restarts", "Restarts of the worker of the present model", registry=registry
+        )
         self._label = {label: self.labels.labels(label) for label in LABELS}
         self._request: dict[tuple[str, int], Counter] = {}
 

@@ -78,7 +78,9 @@ def openapi_document() -> dict[str, Any]:
             "/info": {"get": _get("What the service classifies, and how", _json(_INFO), busy=True)},
             "/livez": {"get": _get("The process answers", _json(_object(status={"const": "live"})))},
             "/readyz": {"get": _get("Work can be done", _json(_object(status={"const": "ready"})), busy=True)},
-            "/metrics": {"get": _get("Counts and times for Prometheus", {"text/plain": {"schema": {"type": "string"}}})},
+            "/metrics": {
+                "get": _get("Counts and times for Prometheus", {"text/plain": {"schema": {"type": "string"}}})
+            },
         },
         "components": {
             "securitySchemes": {
@@ -88,8 +90,9 @@ def openapi_document() -> dict[str, Any]:
     }
 
 
-_DESCRIPTION: Final = """Bird or bicycle: labels only. The label of a picture depends on its pixels and the weights alone,
-never on what else is in a batch. Nothing tells a score. Errors are RFC 9457 problems; a retry after 503 costs nothing."""
+_DESCRIPTION: Final = """Bird or bicycle: labels only. The label of a picture depends on its pixels and the
+weights alone, never on what else is in a batch. Nothing tells a score. Errors are RFC 9457 problems; a retry after 503
+costs nothing."""
 
 
 def _predict() -> dict[str, Any]:

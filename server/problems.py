@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 CONTENT_TYPE: Final = b"application/problem+json"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818  (what RFC 9457 calls it)
     """Root of the answers that are no labels. `detail` is for people and never names a library, a path or a score."""
 
     status: ClassVar[int] = 500
@@ -44,13 +44,13 @@ class Problem(Exception):
         return headers
 
 
-class NotAnImage(Problem):  # noqa: N818  (named after what the client is told)
+class NotAnImage(Problem):
     """The bytes are no picture, no npy array or no multipart form."""
 
     status, slug, title = 400, "not-an-image", "Not an image"
 
 
-class Unauthorized(Problem):  # noqa: N818
+class Unauthorized(Problem):
     """The service wants an API key, and this request has none that it knows."""
 
     status, slug, title = 401, "unauthorized", "Unknown API key"
@@ -60,13 +60,13 @@ class Unauthorized(Problem):  # noqa: N818
         return [*super().headers(), (b"www-authenticate", b"Bearer")]
 
 
-class NotFound(Problem):  # noqa: N818
+class NotFound(Problem):
     """There is nothing at this path."""
 
     status, slug, title = 404, "not-found", "Nothing here"
 
 
-class MethodNotAllowed(Problem):  # noqa: N818
+class MethodNotAllowed(Problem):
     """The path exists, the method does not."""
 
     status, slug, title = 405, "method-not-allowed", "Method not allowed"
@@ -80,37 +80,37 @@ class MethodNotAllowed(Problem):  # noqa: N818
         return [*super().headers(), (b"allow", self.allow.encode())]
 
 
-class SlowBody(Problem):  # noqa: N818
+class SlowBody(Problem):
     """The body did not arrive in time."""
 
     status, slug, title = 408, "slow-body", "The body came too slowly"
 
 
-class TooLarge(Problem):  # noqa: N818
+class TooLarge(Problem):
     """Too many bytes, pixels or images."""
 
     status, slug, title = 413, "too-large", "Too large"
 
 
-class UnknownType(Problem):  # noqa: N818
+class UnknownType(Problem):
     """A content type that the service does not read."""
 
     status, slug, title = 415, "unknown-type", "Unknown content type"
 
 
-class WrongShape(Problem):  # noqa: N818
+class WrongShape(Problem):
     """An array of another shape or dtype, a form without its field, or a picture that is a line."""
 
     status, slug, title = 422, "wrong-shape", "Wrong shape, dtype or field"
 
 
-class RateLimited(Problem):  # noqa: N818
+class RateLimited(Problem):
     """The caller's own limit."""
 
     status, slug, title = 429, "rate-limited", "Your limit is used up"
 
 
-class Unavailable(Problem):  # noqa: N818
+class Unavailable(Problem):
     """The server is full, starting, restarting its worker or too late. A retry is free of side effects."""
 
     status, slug, title = 503, "unavailable", "Not now"

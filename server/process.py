@@ -28,11 +28,11 @@ class Hello:
     """What a worker tells about its model when it is ready for work."""
 
     input_size: int
-    classes: tuple[str, ...]
+    classes: list[str]
     weights_sha256: str
     runtime: str
     device: str
-    batch_sizes: tuple[int, ...]
+    batch_sizes: list[int]
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class WorkerProcess:
         if "error" in greeting:
             self._die(WorkerError(greeting["error"], greeting["exit_code"]))
             return
-        self.hello = Hello(**{k: tuple(v) if isinstance(v, list) else v for k, v in greeting.items()})
+        self.hello = Hello(**greeting)
         self.memory = map_memory(self.memory_fd, self.config.slots, self.hello.input_size)
         self.on_hello(self)
 

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 import uvicorn
 
-from model.errors import BundleError, ConfigError, TradesBobError
+from model.errors import BundleError, ConfigError
 from server.app import create_app
 from server.logs import configure_logs
 from server.service import Service

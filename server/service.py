@@ -70,7 +70,7 @@ class Service:
         if hello is None:
             raise Unavailable("The model is being loaded.", retry_after_s=5)
         return {
-            "classes": list(hello.classes),
+            "classes": hello.classes,
             "input_size": hello.input_size,
             "resize_rule": RESIZE_RULE,
             "weights_sha256": hello.weights_sha256,
@@ -145,7 +145,9 @@ class Service:
         engine = self.engine  # a reload in the meantime changes self.engine; this request stays with its own
         slots = engine.batcher.reserve(len(decoders))
         squares = engine.memory.slots
-        answer = await self._decode([partial(decode, squares[slot]) for decode, slot in zip(decoders, slots, strict=True)])
+        answer = await self._decode(
+            [partial(decode, squares[slot]) for decode, slot in zip(decoders, slots, strict=True)]
+        )
         engine.batcher.release([slots[index] for index in answer.problems])
         good = [index for index in range(len(slots)) if index not in answer.problems]
         if good:
@@ -162,7 +164,9 @@ class Service:
         started = time.perf_counter()
         parts = [decoders[start : start + DECODE_TOGETHER] for start in range(0, len(decoders), DECODE_TOGETHER)]
         answer = Answer([None] * len(decoders), [])
-        for outcomes in await asyncio.gather(*(self._in_thread(_attempt_all, p, self.settings.max_pixels) for p in parts)):
+        for outcomes in await asyncio.gather(
+            *(self._in_thread(_attempt_all, p, self.settings.max_pixels) for p in parts)
+        ):
             for outcome in outcomes:
                 if isinstance(outcome, Problem):
                     answer.problems[len(answer.hashes)] = outcome
@@ -178,7 +182,7 @@ class Service:
         late = Unavailable("The time for this request is over.", retry_after_s=batcher.retry_after_s())
         timer = loop.call_later(self.settings.request_timeout_s, batcher.drop, job, late)
         watcher = loop.create_task(_until_gone(receive))
-        watcher.add_done_callback(lambda task: task.cancelled() or batcher.drop(job, ClientGone()))
+        watcher.add_done_callback(lambda task: None if task.cancelled() else batcher.drop(job, ClientGone()))
         try:
             await job.done
         finally:
@@ -206,7 +210,7 @@ def _attempt(decode: Callable[[int], str], max_pixels: int) -> str | Problem:
         return decode(max_pixels)
     except Problem as problem:
         return problem
-    except Exception:  # a defect of ours must neither cost the slot nor the neighbours
+    except Exception:  # noqa: BLE001  (a defect of ours must neither cost the slot nor the neighbours)
         _log.exception("decoding failed")
         return Problem("The picture could not be decoded.")
 

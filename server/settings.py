@@ -1,7 +1,7 @@
 """What can be set about the service: environment variables that begin with TRADES_BOB_, a few of them also flags."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     """Whether each request is logged as one JSON line on stderr."""
 
 
-def read_settings(**given: object) -> Settings:
-    """Settings from the environment, with what the command line gave over it. Raises ConfigError naming the variable."""
+def read_settings(**given: Any) -> Settings:
+    """The environment, and what the command line gave over it. Raises ConfigError naming the variable."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

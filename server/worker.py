@@ -46,8 +46,8 @@ def main() -> None:
     memory = map_memory(config["memory_fd"], config["slots"], runtime.input_size, create=True)
     _beat(memory.heartbeat)
     threading.Thread(target=_beat_forever, args=(memory.heartbeat,), daemon=True).start()
-    connection.send_bytes(json.dumps(_hello(runtime)).encode())
     try:
+        connection.send_bytes(json.dumps(_hello(runtime)).encode())
         while True:
             _answer(connection, runtime, memory.slots)
     except (EOFError, ConnectionError):
