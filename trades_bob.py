@@ -6,7 +6,7 @@ import typer
 
 from attack.commands import attack, predict
 from model.errors import TradesBobError
-from train.commands import train
+from train.commands import demo, train
 from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(attack)
 app.command()(train)
+app.command()(demo)
 app.add_typer(data_app, name="data")
 
 
