@@ -7,7 +7,7 @@ import typer
 from attack.commands import attack, predict
 from model.errors import TradesBobError
 from server.commands import serve
-from train.commands import train
+from train.commands import demo, train
 from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
@@ -26,6 +26,7 @@ app.command()(predict)
 app.command()(attack)
 app.command()(train)
 app.command()(serve)
+app.command()(demo)
 app.add_typer(data_app, name="data")
 
 
