@@ -6,6 +6,7 @@ import typer
 
 from attack.commands import attack, predict
 from model.errors import TradesBobError
+from server.commands import serve
 from train.commands import demo, train
 from train.data_commands import data_app
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(attack)
 app.command()(train)
+app.command()(serve)
 app.command()(demo)
 app.add_typer(data_app, name="data")
 
