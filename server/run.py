@@ -12,7 +12,7 @@ from model.errors import BundleError, ConfigError, TradesBobError
 from server.app import create_app
 from server.logs import configure_logs
 from server.protocol import bounded_protocol
-from server.service import Service
+from server.service import OPEN_RUNTIME, Service
 from server.settings import Settings
 
 RELEASE: Final = Path(__file__).resolve().parent.parent / "model" / "release"
@@ -22,13 +22,16 @@ BACKLOG: Final = 1024
 _log = structlog.get_logger()
 
 
-def run(settings: Settings) -> None:
-    """Serve until told to end. Raises BundleError or ConfigError for what the user gave, before or after binding."""
+def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
+    """Serve until told to end. Raises BundleError or ConfigError for what the user gave, before or after binding.
+
+    `factory` names the function `module:name` that opens the model.
+    """
     bundle = _bundle(settings)
     listener = _listen(settings)
     configure_logs()
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises the signal again: end with 0, not 143
-    service = Service(settings, bundle)
+    service = Service(settings, bundle, factory)
     server: uvicorn.Server
 
     def stop() -> None:

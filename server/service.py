@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from starlette.datastructures import Headers
@@ -28,6 +28,7 @@ from server.process import WorkerConfig, WorkerError
 from server.settings import Settings
 
 T = TypeVar("T")
+OPEN_RUNTIME: Final = "model.runtime:open_runtime"
 Decode = Callable[[Pixels, int], str]
 """Fills a square, uint8 (S, S, 3), from a picture with at most so many pixels, and returns the hash of its pixels."""
 DECODE_TOGETHER = 8
@@ -49,7 +50,7 @@ class Answer:
 class Service:
     """The engine in use, the decoding threads and the limits."""
 
-    def __init__(self, settings: Settings, bundle: Path, factory: str = "model.runtime:open_runtime") -> None:
+    def __init__(self, settings: Settings, bundle: Path, factory: str = OPEN_RUNTIME) -> None:
         self.settings, self.bundle, self.factory = settings, bundle, factory
         self.metrics = Metrics()
         self.budget = BodyBudget(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
