@@ -25,7 +25,8 @@ def bicycle(rng: Rng) -> Figure:
     if happens(rng, 0.2) and name != "child":
         parts += rider(kind, at, crank, rng)
     place = "air" if happens(rng, 0.06) else "ground"
-    return Figure(parts, view, place)
+    x, y, z = (float(value) for value in at.bars)
+    return Figure(parts, view, place, focus=(x, y, z, 0.12))
 
 
 def _view(rng: Rng) -> View:

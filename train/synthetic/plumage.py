@@ -114,7 +114,8 @@ def _down(position: Points, waves: Points) -> Points:
     x, y, z = position.T
     fine = np.sin(90 * x + 40 * y + waves[4]) * np.sin(75 * y - 50 * z + waves[5])
     coarse = np.sin(13 * x + 8 * z + waves[0]) * np.sin(11 * y + waves[1])
-    brightness: Points = 1 + 0.06 * fine + 0.07 * coarse
+    edges = smooth_step(np.sin(52 * x + 20 * z + 3 * np.sin(21 * y)) * np.sin(48 * y + 26 * z), 0.1, 0.7)
+    brightness: Points = 1 + 0.09 * fine + 0.08 * coarse - 0.16 * edges
     return brightness
 
 
