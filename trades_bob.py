@@ -4,8 +4,10 @@ import sys
 
 import typer
 
+from attack.commands import attack, predict
 from model.errors import TradesBobError
-from train.commands import train
+from server.commands import serve
+from train.commands import demo, train
 from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
@@ -20,7 +22,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(predict)
+app.command()(attack)
 app.command()(train)
+app.command()(serve)
+app.command()(demo)
 app.add_typer(data_app, name="data")
 
 
