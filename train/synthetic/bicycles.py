@@ -8,7 +8,7 @@ from train.synthetic.drive import drive_train
 from train.synthetic.figure import Figure, Part, Rod
 from train.synthetic.fittings import basket, fenders, handlebars, kickstand, rack, saddle
 from train.synthetic.frames import Joints, joints, tubes
-from train.synthetic.geometry import Points, View, heading, looking
+from train.synthetic.geometry import View, heading, looking
 from train.synthetic.riders import rider
 from train.synthetic.wheels import Finish, wheel
 
@@ -91,8 +91,3 @@ def _extras(kind: Kind, at: Joints, paint: Colour, rng: Rng) -> list[Part]:
     if happens(rng, 0.3):
         parts += kickstand(at)
     return parts
-
-
-def grips(at: Joints, reach: Points) -> Points:
-    """Points fixed to the bars, turned with them."""
-    return at.steered(reach)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from train.synthetic.bird_kinds import COATS, KINDS, Coat, Kind, individual
+from train.synthetic.bird_coats import COATS, Coat
+from train.synthetic.bird_kinds import KINDS, Kind, individual
 from train.synthetic.chance import Colour, Rng, happens, jitter, lit, pick, uniform, vivid
 from train.synthetic.eyes import Eye
 from train.synthetic.figure import Ball, Figure, Part, Rod, Sheet
@@ -37,9 +38,8 @@ def bird(rng: Rng, places: tuple[str, ...]) -> Figure:
     """Any bird in a posture that fits one of `places` ('air' always does)."""
     settled = [kind for kind in KINDS.values() if _settled(kind, places)]
     flying = not settled or happens(rng, IN_FLIGHT)
-    kind = individual(
-        pick(rng, [kind for kind in KINDS.values() if "fly" in kind.postures] if flying else settled), rng
-    )
+    fliers = [kind for kind in KINDS.values() if "fly" in kind.postures]
+    kind = individual(pick(rng, fliers if flying else settled), rng)
     posture = "fly" if flying else pick(rng, _settled(kind, places))
     elevation, beat = flight(rng)
     coat = _coat(kind, rng)

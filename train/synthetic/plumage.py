@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from train.synthetic.bird_kinds import Coat
+from train.synthetic.bird_coats import Coat
 from train.synthetic.chance import Colour, Rng, lit
 from train.synthetic.geometry import Points
 from train.synthetic.solids import Surface

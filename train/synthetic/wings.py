@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.synthetic.bird_kinds import Coat
+from train.synthetic.bird_coats import Coat
 from train.synthetic.chance import Colour, Rng, lit, mixed, uniform
 from train.synthetic.figure import Sheet
 from train.synthetic.geometry import Points, curve
