@@ -3,8 +3,8 @@
     python benchmarks/synthetic.py [--pictures N]
 
 The first round warms up and is left out. Time is the process's own CPU time, so that other work on the machine does not
-count; the pictures of a round are half bicycles, half birds, with seeds that no other round uses. Prints JSON and writes it to
-benchmarks/results/synthetic.json.
+count; the pictures of a round are half bicycles, half birds, with seeds that no other round uses. Prints
+JSON and writes it to benchmarks/results/synthetic.json.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from model.errors import DataError
+from model.vision import torchvision
 from train.synthetic import render, synthesize
 from train.synthetic.writer import picture_seed
 
@@ -21,17 +22,13 @@ def _command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_a_folder_that_image_folder_reads(tmp_path: Path) -> None:
-    from torchvision.datasets import ImageFolder
-
-    import model.vision  # noqa: F401  (opens torchvision beside a CPU-only torch)
-
     left_over = tmp_path / "set.partial" / "bird"
     left_over.mkdir(parents=True)
     (left_over / "00009.png").write_bytes(b"half a picture")
     done = _command("--out", str(tmp_path / "set"), "--per-class", "3", "--size", "40", "--seed", "7")
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "set")), done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
-    pictures = ImageFolder(str(tmp_path / "set"))
+    pictures = torchvision.datasets.ImageFolder(str(tmp_path / "set"))
     assert pictures.classes == ["bicycle", "bird"]
     assert [label for _, label in pictures.samples] == [0, 0, 0, 1, 1, 1]
     for path, label in pictures.samples:
