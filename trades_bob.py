@@ -6,7 +6,7 @@ import typer
 
 from attack.commands import attack, predict
 from model.errors import TradesBobError
-from server.commands import serve
+from server.commands import make_key, serve
 from train.commands import demo, train
 from train.data_commands import data_app
 
@@ -26,6 +26,7 @@ app.command()(predict)
 app.command()(attack)
 app.command()(train)
 app.command()(serve)
+app.command()(make_key)
 app.command()(demo)
 app.add_typer(data_app, name="data")
 
