@@ -4,7 +4,9 @@ import sys
 
 import typer
 
+from attack.commands import attack, predict
 from model.errors import TradesBobError
+from train.commands import train
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
 _CLICK_EXCEPTION: type[Exception] = next(
@@ -17,6 +19,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.command()(predict)
+app.command()(attack)
+app.command()(train)
 
 
 @app.callback(invoke_without_command=True)

@@ -47,8 +47,8 @@ def draw_maps(
 def apply_maps(x: Tensor, maps: Tensor, scale: float | Tensor = SpatialRange.scale) -> Tensor:
     """(N, C, H, W) and (N, 3) maps -> (N, C, H, W): one bilinear resampling about the centre, black outside.
 
-    Differentiable in `x` and in `maps`. The kit resamples twice on uint8 (resize, then rotate and shift); one resampling
-    of the composed map loses less detail.
+    Differentiable in `x` and in `maps`. The kit resamples twice on uint8 (resize, then rotate and shift); one
+    resampling of the composed map loses less detail.
     """
     n, _, height, width = x.shape
     maps = maps.to(dtype=x.dtype, device=x.device)

@@ -26,8 +26,8 @@ class Photo(NamedTuple):
 def find_photos(folder: Path, limit: int | None = None, seed: int = 0) -> list[Photo]:
     """All photos of a folder in a fixed order, or `limit` of them.
 
-    A limited list is a seeded draw, balanced over the classes and interleaved (bicycle, bird, bicycle, ...), so that any
-    prefix of it is balanced too. Raises DataError when the folder or a class folder is missing or holds no picture.
+    A limited list is a seeded draw, balanced over the classes and interleaved (bicycle, bird, bicycle, ...), so that
+    any prefix of it is balanced too. Raises DataError when the folder or a class folder is missing or has no picture.
     """
     by_class = [_of_class(folder, label) for label in range(len(CLASSES))]
     if limit is None:
