@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from attack.check.commands import check
 from attack.commands import attack, predict
 from model.errors import TradesBobError
 from train.commands import train
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 app.command()(predict)
 app.command()(attack)
+app.command()(check)
 app.command()(train)
 
 

@@ -1,4 +1,4 @@
-"""Write what the image installs: pip's requirements from pyproject.toml, and constraints that name the build of torch."""
+"""Write what the image installs: requirements from pyproject.toml, and constraints that name the build of torch."""
 
 import re
 import sys
