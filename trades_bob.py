@@ -7,7 +7,9 @@ import typer
 from attack.check.commands import check
 from attack.commands import attack, predict
 from model.errors import TradesBobError
+from server.commands import serve
 from train.commands import train
+from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
 _CLICK_EXCEPTION: type[Exception] = next(
@@ -25,6 +27,8 @@ app.command()(predict)
 app.command()(attack)
 app.command()(check)
 app.command()(train)
+app.command()(serve)
+app.add_typer(data_app, name="data")
 
 
 @app.callback(invoke_without_command=True)

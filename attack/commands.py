@@ -25,11 +25,11 @@ def attack(
     json: Annotated[Path | None, typer.Option(help="write the results to this file too")] = None,
 ) -> None:
     """Attack a live endpoint by its labels alone."""
-    from attack.campaign import Campaign, Settings  # noqa: PLC0415
-    from attack.decision import ATTACKS  # noqa: PLC0415
-    from attack.oracle import RemoteOracle  # noqa: PLC0415
-    from attack.wire.client import Client  # noqa: PLC0415
-    from model.files import write_json  # noqa: PLC0415
+    from attack.campaign import Campaign, Settings
+    from attack.decision import ATTACKS
+    from attack.oracle import RemoteOracle
+    from attack.wire.client import Client
+    from model.files import write_json
 
     if attack not in ATTACKS:
         raise ConfigError(f"no attack is called {attack!r}; there are {', '.join(ATTACKS)}")
@@ -53,13 +53,13 @@ def predict(
     if bundle is not None and endpoint is not None:
         raise ConfigError("give --bundle or --endpoint, not both")
     if endpoint is not None:
-        from attack.wire.client import Client  # noqa: PLC0415
+        from attack.wire.client import Client
 
         with Client(endpoint) as client:
             for picture in pictures:
                 print(f"{picture}\t{client.predict(picture)}", flush=True)
     else:
-        from attack.local import LocalOracle, release  # noqa: PLC0415
+        from attack.local import LocalOracle, release
 
         oracle = LocalOracle(bundle or release())
         for picture in pictures:

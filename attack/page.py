@@ -18,11 +18,15 @@ TEMPLATES: Final = Path(__file__).parent
 
 def write_page(out: Path, results: dict[str, Any]) -> None:
     """Write `index.html` beside `results.json`."""
-    nearest = sorted((i for i in results["images"] if i["status"] == "adversarial"), key=lambda i: float(i["l2"]))
-    triptychs = [_triptych(out, image) for image in nearest[:TRIPTYCHS]]
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    page = environment.get_template("page.html.j2").render(results=results, triptychs=triptychs)
+    page = environment.get_template("page.html.j2").render(results=results, triptychs=triptychs(out, results))
     replace_file(out / "index.html", page.encode())
+
+
+def triptychs(out: Path, results: dict[str, Any], most: int = TRIPTYCHS) -> list[dict[str, Any]]:
+    """The `most` nearest adversarials as {image, pictures: [original, adversarial, difference] as data URLs, gain}."""
+    nearest = sorted((i for i in results["images"] if i["status"] == "adversarial"), key=lambda i: float(i["l2"]))
+    return [_triptych(out, image) for image in nearest[:most]]
 
 
 def _triptych(out: Path, image: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""Runs the service until SIGTERM: binds, serves, drains."""
+
+import signal
+import socket
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+
+from model.errors import BundleError, ConfigError
+from server.app import create_app
+from server.logs import configure_logs
+from server.service import Service
+from server.settings import Settings
+
+RELEASE: Final = Path(__file__).resolve().parent.parent / "model" / "release"
+"""The released weights, beside the package `model`."""
+BACKLOG: Final = 1024
+
+_log = structlog.get_logger()
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to end. Raises BundleError or ConfigError for what the user gave, before or after binding."""
+    bundle = _bundle(settings)
+    listener = _listen(settings)
+    configure_logs()
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises the signal again: end with 0, not 143
+    service = Service(settings, bundle)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(service),
+            http="httptools",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=round(settings.keep_alive_s),
+            timeout_graceful_shutdown=round(settings.drain_timeout_s),
+        )
+    )
+    host, port = listener.getsockname()[:2]
+    _log.info("listening", url=f"http://{host}:{port}", bundle=str(bundle))
+    server.run(sockets=[listener])
+
+
+def _bundle(settings: Settings) -> Path:
+    bundle = settings.bundle or RELEASE
+    if not (bundle / "bundle.json").is_file():
+        if settings.bundle is None:
+            raise BundleError("no released weights in this installation; name a bundle with --bundle DIR")
+        raise BundleError(f"{bundle}: no bundle there (it holds bundle.json and model.safetensors)")
+    return bundle
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return socket.create_server(
+            (settings.host, settings.port),
+            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
+            backlog=BACKLOG,
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
