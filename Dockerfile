@@ -48,6 +48,7 @@ RUN rm -rf model/release && pip wheel --no-deps --no-index --no-build-isolation 
 FROM ${BASE}
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=weights /bundle /bundle
+COPY docker/healthcheck.py /
 RUN --mount=type=bind,from=project,source=/dist,target=/dist \
     pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl
 ENV PATH=/opt/venv/bin:$PATH \
@@ -57,7 +58,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     ORT_DISABLE_TELEMETRY=1 \
-    TRADES_BOB_BUNDLE=/bundle
+    TRADES_BOB_BUNDLE=/bundle \
+    TRADES_BOB_HOST=0.0.0.0
 # Python's last resort for temporary files is the working directory. This one is memory and writable in any container, so
 # the service also runs on a read-only root that has no /tmp.
 WORKDIR /dev/shm
@@ -65,8 +67,8 @@ USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
-    CMD ["python", "-I", "-S", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
-CMD ["trades-bob", "serve", "--host", "0.0.0.0", "--port", "8000"]
+    CMD ["python", "-I", "-S", "/healthcheck.py"]
+CMD ["trades-bob", "serve"]
 # Last, so that another label repeats no layer.
 ARG VERSION=0.1.0
 ARG REVISION=""

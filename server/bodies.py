@@ -7,14 +7,18 @@ import asyncio
 import io
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.types import Receive
 
 from model.pixels import Pixels
 from server.problems import NotAnImage, SlowBody, TooLarge, Unavailable, UnknownType, WrongShape
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
 NPY_TYPE = "application/x-npy"
@@ -159,7 +163,7 @@ class _Form:
         self._name = self._value = b""
         self._wanted = False
 
-    def callbacks(self) -> MultipartCallbacks:
+    def callbacks(self) -> "MultipartCallbacks":
         """What the parser calls."""
         return {
             "on_part_begin": self._part_begin,
