@@ -1,4 +1,4 @@
-"""The image's HEALTHCHECK: ready or not, with the reason in one line. Standard library alone, so that it costs little."""
+"""The HEALTHCHECK of the image: ready or not, with the reason in one line. Standard library alone: it costs little."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ def reason() -> str | None:
     """Why the service is not ready, or None."""
     url = f"http://127.0.0.1:{os.environ.get('TRADES_BOB_PORT', '8000')}/readyz"
     try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310  (an address of this machine)
+        with urllib.request.urlopen(url, timeout=2):
             return None
     except urllib.error.HTTPError as error:
         return f"{error.code} {error.read(500).decode(errors='replace')}"

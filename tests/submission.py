@@ -173,7 +173,7 @@ app = Starlette(
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--fault", choices=list(FAULTS), default="none")
+    parser.add_argument("--fault", choices=list(FAULTS), default=os.environ.get("FAULT", "none"))
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()

@@ -8,14 +8,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-import numpy as np
-
 from attack.check.findings import Skipped, Unfit
 from attack.check.subject import CONNECTIONS, Subject
 from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
 
 REQUESTS_IN_FLIGHT: Final = 2
+BATCH_S: Final = 2.0
 NO_PHOTOS: Final = "no clean photos given (--images DIR)"
 
 
@@ -70,7 +69,8 @@ def accuracy(subject: Subject) -> tuple[str, dict[str, float]]:
 
 def throughput(subject: Subject) -> tuple[str, dict[str, float]]:
     """Images a second by /predict/batch, two requests in flight, the first batch left out as warm-up."""
-    batch = _measuring_batch(subject)
+    batch = subject.batch_of(BATCH_S)
+    subject.client.predict_batch(batch)
     started = time.monotonic()
     with ThreadPoolExecutor(REQUESTS_IN_FLIGHT) as pool:
         counts = pool.map(
@@ -82,19 +82,6 @@ def throughput(subject: Subject) -> tuple[str, dict[str, float]]:
     if rate < least:
         raise Unfit(said)
     return said, {"images_per_s": rate, "batch": len(batch)}
-
-
-def _measuring_batch(subject: Subject) -> Pixels:
-    """As many pictures as take about a second, at most what the endpoint takes at once; asking is the warm-up."""
-    pixels = subject.samples.pixels
-    started = time.monotonic()
-    subject.client.predict_batch(pixels[:1])
-    each_s = time.monotonic() - started
-    n = max(1, min(subject.info.max_batch, int(1 / max(each_s, 1e-4))))
-    batch = pixels[np.arange(n) % len(pixels)]
-    if n > 1:
-        subject.client.predict_batch(batch)
-    return batch
 
 
 def _until(subject: Subject, batch: Pixels, end: float) -> int:

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import httpx
-import numpy as np
 
 from attack.check.findings import Skipped, Unfit
 from attack.check.subject import Machine, Subject
@@ -13,6 +12,8 @@ from attack.wire.messages import NPY, npy_body
 
 UNDER_WAY: Final = 4
 """Requests in flight when SIGTERM comes."""
+WORK_SHARE: Final = 0.2
+"""How much of the time until the end they may take."""
 KILLED: Final = 137
 
 
@@ -39,8 +40,7 @@ def shutdown(subject: Subject) -> tuple[str, dict[str, float]]:
     machine, within_s = _machine(subject), subject.rules.stop_s
     if ended := machine.ended():
         raise Skipped(f"the container had ended ({ended})")
-    pixels = subject.samples.pixels
-    batch = npy_body(pixels[np.arange(min(subject.info.max_batch, 16)) % len(pixels)])
+    batch = npy_body(subject.batch_of(WORK_SHARE * within_s / UNDER_WAY))
     with ThreadPoolExecutor(UNDER_WAY) as pool:
         asked = [pool.submit(_status, subject, batch) for _ in range(UNDER_WAY)]
         time.sleep(0.1)  # the requests have arrived, none can be answered yet unless the service is faster than that

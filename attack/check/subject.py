@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
+import numpy as np
 
 from attack.check.findings import Unfit
 from attack.check.rules import Rules
@@ -17,6 +19,7 @@ from attack.check.samples import Samples, take_samples
 from attack.wire.client import Client
 from attack.wire.messages import Info
 from attack.wire.retry import RetryPolicy
+from model.pixels import Pixels
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -87,6 +90,15 @@ class Subject:
         """The answers to all clean photos, each sent as its file, in the photos' order."""
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             return list(pool.map(self.client.predict, (photo.path for photo in self.samples.photos)))
+
+    def batch_of(self, seconds: float) -> Pixels:
+        """As many pictures as take about so long, from one to what the endpoint takes at once."""
+        pixels = self.samples.pixels
+        started = time.monotonic()
+        self.client.predict_batch(pixels[:1])
+        each_s = max(time.monotonic() - started, 1e-4)
+        n = max(1, min(self.info.max_batch, int(seconds / each_s)))
+        return pixels[np.arange(n) % len(pixels)]
 
     def post(self, path: str, content: bytes, content_type: str) -> httpx.Response:
         """One POST, not retried: a check wants to see what happens."""
