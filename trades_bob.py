@@ -7,8 +7,8 @@ import typer
 from attack.check.commands import check
 from attack.commands import attack, predict
 from model.errors import TradesBobError
-from server.commands import serve
-from train.commands import train
+from server.commands import make_key, serve
+from train.commands import demo, train
 from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
@@ -28,6 +28,8 @@ app.command()(attack)
 app.command()(check)
 app.command()(train)
 app.command()(serve)
+app.command()(make_key)
+app.command()(demo)
 app.add_typer(data_app, name="data")
 
 

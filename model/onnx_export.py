@@ -1,59 +1,71 @@
-"""The network as an ONNX graph, built node by node: no exporter, no tracing, a fraction of a second.
+"""The network as an ONNX graph, built node by node from the weights: no torch, no tracing, a fraction of a second.
 
 N batch, S side of the square, C channels. Batch norms are folded into the convolutions before them (in float64), so
-that the graph holds convolutions, activations and additions alone.
+that the graph holds convolutions, activations and additions alone. The layout of torchvision's ResNets: He et al. 2015,
+table 1, with the stride of a bottleneck in its 3 x 3 convolution.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
 
-from model.architecture import PixelClassifier
-from model.vision import torchvision
+from model.metadata import Architecture
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
-_BLOCKS: Final = (torchvision.models.resnet.BasicBlock, torchvision.models.resnet.Bottleneck)
+NORM_EPSILON: Final = 1e-5
+BLOCKS: Final = {
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+}
+BOTTLENECKS: Final = ("resnet50", "resnet101")
 
-Weights = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
 
 
-def export_onnx(network: PixelClassifier, size: int) -> bytes:
+def export_onnx(weights: Mapping[str, Array], architecture: Architecture, size: int) -> bytes:
     """The serialized graph: input `pixels` uint8 (N, S, S, 3), output `logits` float32 (N, 2), S = `size`.
 
-    Computes what `network` computes in eval mode on pixels / 255, up to rounding (logits within 1e-5).
+    `weights` are the tensors of a `PixelClassifier`, by name. The graph computes what that computes in eval mode on
+    pixels / 255, up to rounding (logits within 1e-5). Raises KeyError naming a tensor that is missing, ValueError
+    naming one that is left over.
     """
-    graph = _Graph(network.architecture.activation)
-    resnet = network.backbone
+    graph = _Graph(weights, architecture.activation)
     x = graph.node("Cast", [graph.node("Transpose", ["pixels"], perm=[0, 3, 1, 2])], to=TensorProto.FLOAT)
-    mean, std = (_array(tensor) for tensor in (network.mean, network.std))
+    mean, std = graph.weight("mean"), graph.weight("std")
     x = graph.node("Mul", [x, graph.constant(1 / (255 * std))])
     x = graph.node("Add", [x, graph.constant(-mean / std)])
-    x = graph.activation(graph.convolution(x, resnet.conv1, resnet.bn1))
+    x = graph.activation(graph.convolution(x, "backbone.conv1", "backbone.bn1", stride=2))
     x = graph.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    for layer in (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4):
-        assert isinstance(layer, nn.Sequential)
-        for block in layer:
-            x = graph.residual_block(x, block)
+    for stage, count in enumerate(BLOCKS[architecture.backbone], start=1):
+        for block in range(count):
+            stride = 2 if stage > 1 and block == 0 else 1
+            x = graph.block(x, f"backbone.layer{stage}.{block}", stride, architecture.backbone in BOTTLENECKS)
     x = graph.node("Flatten", [graph.node("GlobalAveragePool", [x])])
-    assert isinstance(resnet.fc, nn.Linear)
-    weight, bias = graph.constant(_array(resnet.fc.weight)), graph.constant(_array(resnet.fc.bias))
-    graph.node("Gemm", [x, weight, bias], output="logits", transB=1)
+    head = [graph.constant(graph.weight(f"backbone.fc.{name}")) for name in ("weight", "bias")]
+    graph.node("Gemm", [x, *head], output="logits", transB=1)
     return graph.serialize(size)
 
 
 class _Graph:
     """Nodes and constants under construction; names are counted."""
 
-    def __init__(self, activation: str) -> None:
-        self.activation_name = activation
+    def __init__(self, weights: Mapping[str, Array], activation: str) -> None:
+        self.weights, self.activation_name = weights, activation
+        self.unused = {name for name in weights if not name.endswith("num_batches_tracked")}
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+
+    def weight(self, name: str) -> Array:
+        """A tensor of the network, in float64."""
+        self.unused.discard(name)
+        return np.asarray(self.weights[name], np.float64)
 
     def node(self, kind: str, inputs: list[str], output: str | None = None, **attributes: object) -> str:
         """Append a node and return the name of its output."""
@@ -61,29 +73,24 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def constant(self, value: Weights) -> str:
+    def constant(self, value: Array) -> str:
         """Append a float32 constant and return its name."""
         name = f"constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=np.float32), name))
         return name
 
-    def convolution(self, x: str, convolution: nn.Module, norm: nn.Module) -> str:
+    def convolution(self, x: str, name: str, norm: str, stride: int = 1) -> str:
         """A convolution with its batch norm folded in: w * g, beta - mu * g, with g = gamma / sqrt(var + eps)."""
-        assert isinstance(convolution, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        gain = _array(norm.weight) / np.sqrt(_array(norm.running_var) + norm.eps)
-        weight = _array(convolution.weight) * gain[:, None, None, None]
-        bias = _array(norm.bias) - _array(norm.running_mean) * gain
-        (top, left) = convolution.padding if isinstance(convolution.padding, tuple) else (0, 0)
-        inputs = [x, self.constant(weight), self.constant(bias)]
+        gain = self.weight(f"{norm}.weight") / np.sqrt(self.weight(f"{norm}.running_var") + NORM_EPSILON)
+        weight = self.weight(f"{name}.weight") * gain[:, None, None, None]
+        bias = self.weight(f"{norm}.bias") - self.weight(f"{norm}.running_mean") * gain
+        side = weight.shape[-1]
         return self.node(
             "Conv",
-            inputs,
-            kernel_shape=list(convolution.kernel_size),
-            strides=list(convolution.stride),
-            pads=[top, left, top, left],
+            [x, self.constant(weight), self.constant(bias)],
+            kernel_shape=[side, side],
+            strides=[stride, stride],
+            pads=[side // 2] * 4,
         )
 
     def activation(self, x: str) -> str:
@@ -92,27 +99,24 @@ class _Graph:
             return self.node("Mul", [x, self.node("Sigmoid", [x])])
         return self.node("Relu", [x])
 
-    def residual_block(self, x: str, block: nn.Module) -> str:
-        """Convolutions with activations between, plus the shortcut, then the activation."""
-        assert isinstance(block, _BLOCKS)
-        steps = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
-        if isinstance(block, torchvision.models.resnet.Bottleneck):
-            steps.append((block.conv3, block.bn3))
+    def block(self, x: str, name: str, stride: int, bottleneck: bool) -> str:
+        """A residual block: convolutions with activations between, plus the shortcut, then the activation."""
+        strides = (1, stride, 1) if bottleneck else (stride, 1)
         y = x
-        for step, (convolution, norm) in enumerate(steps):
-            y = self.convolution(self.activation(y) if step else y, convolution, norm)
-        shortcut = x if block.downsample is None else self.convolution(x, *block.downsample)
-        return self.activation(self.node("Add", [y, shortcut]))
+        for step, step_stride in enumerate(strides, start=1):
+            y = self.convolution(y, f"{name}.conv{step}", f"{name}.bn{step}", step_stride)
+            y = self.activation(y) if step < len(strides) else y
+        if f"{name}.downsample.0.weight" in self.weights:
+            x = self.convolution(x, f"{name}.downsample.0", f"{name}.downsample.1", stride)
+        return self.activation(self.node("Add", [y, x]))
 
     def serialize(self, size: int) -> bytes:
         """The finished model's bytes."""
+        if self.unused:
+            raise ValueError(f"a tensor {min(self.unused)} that the architecture has no place for")
         pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", size, size, 3])
         logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])
         graph = helper.make_graph(self.nodes, "bird_or_bicycle", [pixels], [logits], self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         data: bytes = model.SerializeToString()
         return data
-
-
-def _array(tensor: torch.Tensor | nn.Parameter) -> Weights:
-    return tensor.detach().cpu().double().numpy()

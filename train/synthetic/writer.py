@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -68,12 +69,13 @@ Job = tuple[Path, int, int, int, int]
 
 def _draw_all(folder: Path, per_class: int, size: int, seed: int) -> None:
     jobs = [(folder, label, index, size, seed) for index in range(per_class) for label in range(len(CLASSES))]
-    workers = min(
-        len(jobs), os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
-    )
-    context = multiprocessing.get_context("spawn")  # fork is unsafe once torch's threads run
-    with progress("drawing pictures", len(jobs)) as report, context.Pool(workers) as pool:
-        for done, _ in enumerate(pool.imap_unordered(_draw, jobs, chunksize=8), 1):
+    # spawn: fork is unsafe once torch's threads run. An executor, not a Pool: a Pool replaces dying workers for ever.
+    context = multiprocessing.get_context("spawn")
+    with (
+        progress("drawing pictures", len(jobs)) as report,
+        ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1), mp_context=context) as pool,
+    ):
+        for done, _ in enumerate(pool.map(_draw, jobs, chunksize=8), 1):
             report(done)
 
 
