@@ -174,7 +174,7 @@ def test_a_ball_is_round_and_lit_from_the_light() -> None:
 
 def test_a_cone_of_balls_is_smooth() -> None:
     """Without the cone's normals every ball shows as a ridge: the brightness along the axis would go up and down."""
-    cone = Solid([chain([(0, 0, 0), (4, 0, 0)], [1, 0.6], plain((255, 255, 255)), 14)])
+    cone = Solid([chain([(0, 0, 0), (4, 0, 0)], [1, 0.6], plain((120, 120, 120)), 14)])
     layer = Layer(300)
     cone.paint(layer, FRONT.fitted(*cone.extent(), (0.02, 0.1, 0.96, 0.8)), LIGHT)
     axis = np.asarray(layer.image)[150, 100:200, 0].astype(int)
