@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from attack.check.commands import check
 from attack.commands import attack, predict
 from model.errors import TradesBobError
 from server.commands import make_key, serve
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 app.command()(predict)
 app.command()(attack)
+app.command()(check)
 app.command()(train)
 app.command()(serve)
 app.command()(make_key)
