@@ -5,10 +5,18 @@ from functools import partial
 from typing import Final
 
 from attack.decision.boundary import TUNED, boundary
+from attack.decision.cgba import cgba
+from attack.decision.hopskipjump import hopskipjump
 from attack.decision.problem import Attack, Problem
+from attack.decision.regression import regression
+from attack.decision.surfree import surfree
 
 ATTACKS: Final[dict[str, Callable[[Problem], Attack]]] = {
     "boundary": boundary,
     "boundary-tuned": partial(boundary, parameters=TUNED),
+    "hopskipjump": hopskipjump,
+    "cgba": cgba,
+    "surfree": surfree,
+    "regression": regression,
 }
 """What `--attack` knows."""
