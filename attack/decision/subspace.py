@@ -43,7 +43,8 @@ class LowFrequency:
 
     def low_pass(self, picture: Vector) -> Vector:
         """(D,) -> (D,) without the other frequencies."""
-        return self.expand(self.reduce(picture[None]))[0]
+        passed: Vector = self.expand(self.reduce(picture[None]))[0]
+        return passed
 
 
 class Coordinates:
