@@ -5,6 +5,7 @@ import sys
 import typer
 
 from model.errors import TradesBobError
+from train.commands import train
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
 _CLICK_EXCEPTION: type[Exception] = next(
@@ -17,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.command()(train)
 
 
 @app.callback(invoke_without_command=True)

@@ -3,7 +3,7 @@
 N batch, C channels (RGB), H height, W width.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -38,9 +38,10 @@ class PixelClassifier(nn.Module):
     def __init__(self, architecture: Architecture | None = None) -> None:
         super().__init__()
         self.architecture = architecture or Architecture()
-        self.backbone: nn.Module = getattr(torchvision.models, self.architecture.backbone)(num_classes=2)
+        self.backbone: Any = getattr(torchvision.models, self.architecture.backbone)(num_classes=2)
         if self.architecture.activation == "silu":
             _replace_relu_by_silu(self.backbone)
+        _centre(self.backbone.fc)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
 
@@ -56,3 +57,14 @@ def _replace_relu_by_silu(module: nn.Module) -> None:
             setattr(module, name, nn.SiLU(inplace=True))
         else:
             _replace_relu_by_silu(child)
+
+
+@torch.no_grad()
+def _centre(head: nn.Linear) -> None:
+    """Make the two logits opposite, so that the larger one, the kit's confidence, is half the margin between them.
+
+    Only the margin is ever trained: gradients of cross-entropy and KL are opposite too and keep it so. Without this
+    start the common part of the logits stays random, and photos would be ranked by noise.
+    """
+    head.weight.sub_(head.weight.mean(dim=0))
+    head.bias.sub_(head.bias.mean())

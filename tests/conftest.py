@@ -1,9 +1,12 @@
 """What tests share: where the real photos are, and a loud skip where they are not."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,3 +28,27 @@ def photos() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests neither read nor fill the user's photo cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRADES_BOB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`train` and `val` of coloured noise that any network learns in a few steps: bicycles bluish, birds reddish."""
+    root = tmp_path_factory.mktemp("tiny")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 16), ("val", 8)):
+        for label, channel in (("bicycle", 2), ("bird", 0)):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 120, (40, 48, 3), dtype=np.uint8)
+                pixels[..., channel] += 120
+                Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    return root

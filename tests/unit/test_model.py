@@ -1,0 +1,172 @@
+"""The model's parts: network, decision rule, pixels, bundle."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model.architecture import Architecture, PixelClassifier
+from model.bundle import BundleMetadata, load_bundle, save_bundle
+from model.decision import calibrate, decide
+from model.errors import BundleError, DataError, ImageError
+from model.photos import find_photos
+from model.pixels import load_square, pixels_sha256, read_picture, to_square
+from model.vision import torchvision
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("bundle")
+    network = PixelClassifier(Architecture(backbone="resnet18")).eval()
+    save_bundle(path, network, BundleMetadata(abstain_below=0.25, input_size=64))
+    return path, network
+
+
+def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("architecture", [Architecture(), Architecture(backbone="resnet18", activation="silu")])
+@pytest.mark.parametrize("size", [32, 50])
+def test_any_input_size_gives_two_logits(architecture, size):
+    network = PixelClassifier(architecture).eval()
+    assert network(torch.rand(2, 3, size, size)).shape == (2, 2)
+    has_relu = any(isinstance(module, torch.nn.ReLU) for module in network.modules())
+    assert has_relu == (architecture.activation == "relu")
+
+
+def test_normalisation_is_inside():
+    network = PixelClassifier(Architecture(backbone="resnet18")).eval()
+    x = torch.rand(1, 3, 64, 64)
+    outside = network.backbone(
+        torchvision.transforms.functional.normalize(x, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    torch.testing.assert_close(network(x), outside)
+
+
+def test_a_fresh_network_ranks_by_margin():
+    logits = PixelClassifier(Architecture(backbone="resnet18")).eval()(torch.rand(4, 3, 64, 64))
+    torch.testing.assert_close(logits.sum(dim=1), torch.zeros(4), atol=1e-4, rtol=0)
+
+
+def test_decision_rule_ties_and_non_finite():
+    logits = torch.tensor([[2.0, 1.0], [1.0, 2.0], [0.4, 0.1], [1.0, 1.0], [float("nan"), 3.0], [float("inf"), 0.0]])
+    assert decide(logits, 0.5) == ["bicycle", "bird", "abstain", "bicycle", "abstain", "abstain"]
+
+
+@pytest.mark.parametrize(("coverage", "covered"), [(0.8, 8), (1.0, 10), (0.05, 1)])
+def test_calibration_covers_the_share(coverage, covered):
+    logits = torch.stack([torch.arange(10.0), torch.zeros(10)], dim=1)
+    threshold = calibrate(logits, coverage)
+    assert sum(label != "abstain" for label in decide(logits, threshold)) == covered
+
+
+def test_bundle_round_trip(bundle):
+    path, network = bundle
+    classifier = load_bundle(path)
+    x = torch.rand(3, 3, 64, 64)
+    assert torch.equal(classifier(x), network(x))
+    assert classifier.input_size == 64
+    assert not classifier.training
+    assert classifier.decide(torch.tensor([[0.2, 0.1], [0.3, 0.1]])) == ["abstain", "bicycle"]
+
+
+def test_half_precision_bundle_loads_as_float32(bundle, tmp_path):
+    _, network = bundle
+    save_bundle(tmp_path, network, BundleMetadata(abstain_below=0.0), torch.float16)
+    classifier = load_bundle(tmp_path)
+    assert all(weight.dtype == torch.float32 for weight in classifier.parameters())
+    assert (tmp_path / "model.safetensors").stat().st_size < 24e6
+
+
+def _flip_byte(path, at):
+    content = bytearray((path / "model.safetensors").read_bytes())
+    content[at] ^= 1
+    (path / "model.safetensors").write_bytes(content)
+
+
+def _edit(path, **changes):
+    metadata = json.loads((path / "bundle.json").read_text())
+    (path / "bundle.json").write_text(json.dumps(metadata | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: _flip_byte(path, -1), "truncated or altered"),
+        (lambda path: _flip_byte(path, 100), "truncated or altered"),
+        (lambda path: (path / "model.safetensors").write_bytes(b""), "truncated or altered"),
+        (lambda path: (path / "model.safetensors").unlink(), "no such file"),
+        (lambda path: (path / "bundle.json").unlink(), "no such file"),
+        (lambda path: (path / "bundle.json").write_text("{"), "bundle.json"),
+        (lambda path: _edit(path, format_version=99), "format_version 99"),
+        (lambda path: _edit(path, classes=["bird", "bicycle"]), "classes are"),
+        (lambda path: _edit(path, pickle="x"), "pickle"),
+        (lambda path: _edit(path, architecture={"backbone": "resnet34"}), "not weights of this architecture"),
+    ],
+)
+def test_a_damaged_bundle_is_refused_in_one_line(bundle, tmp_path, damage, said):
+    _, network = bundle
+    save_bundle(tmp_path, network, BundleMetadata(abstain_below=0.0))
+    damage(tmp_path)
+    with pytest.raises(BundleError, match=said) as error:
+        load_bundle(tmp_path)
+    assert "\n" not in str(error.value)
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (200, 301), (224, 224), (100, 57)])
+def test_squares_equal_torchvision_on_pillow(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    theirs = torchvision.transforms.CenterCrop(224)(torchvision.transforms.Resize(224)(picture))
+    assert np.array_equal(to_square(picture, 224), np.asarray(theirs))
+
+
+def test_pictures_of_every_kind_become_rgb():
+    red = Image.new("RGB", (60, 40), (255, 0, 0))
+    for kind, options in (("PNG", {}), ("BMP", {}), ("WEBP", {"lossless": True}), ("JPEG", {"quality": 95})):
+        assert abs(load_square(encoded(red, kind, **options), 32).astype(int) - (255, 0, 0)).max() <= 3
+    clear = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+    assert (load_square(encoded(clear, "PNG"), 32) == 255).all(), "transparency lies over white"
+    deep = Image.fromarray(np.full((40, 40), 40000, np.uint16))
+    assert (load_square(encoded(deep, "PNG"), 32) == 40000 >> 8).all(), "16 bits are scaled, not clipped"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = read_picture(encoded(red, "JPEG", exif=exif))
+    assert turned.size == (40, 60), "EXIF orientation is applied"
+
+
+def test_hostile_pictures_are_refused():
+    good = encoded(Image.new("RGB", (64, 64)), "PNG")
+    for bad in (b"", b"GIF89a", good[: len(good) // 2], b"\x89PNG" + bytes(50)):
+        with pytest.raises(ImageError):
+            load_square(bad, 32)
+    with pytest.raises(ImageError, match="at most 1000"):
+        read_picture(good, max_pixels=1000)
+    with pytest.raises(ImageError, match="50 times"):
+        load_square(encoded(Image.new("RGB", (1, 200)), "PNG"), 32)
+
+
+def test_pixels_hash_is_of_the_bytes():
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert pixels_sha256(pixels) == pixels_sha256(pixels.copy(order="F"))
+    assert pixels_sha256(pixels) != pixels_sha256(pixels[::-1])
+
+
+def test_photos_are_found_limited_and_balanced(tiny_photos):
+    photos = find_photos(tiny_photos / "train", limit=6, seed=1)
+    assert [photo.label for photo in photos] == [0, 1] * 3
+    assert photos == find_photos(tiny_photos / "train", limit=6, seed=1)
+    assert photos != find_photos(tiny_photos / "train", limit=6, seed=2)
+    assert len(find_photos(tiny_photos / "train")) == 32
+    with pytest.raises(DataError, match="no such folder"):
+        find_photos(tiny_photos)

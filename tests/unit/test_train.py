@@ -1,0 +1,186 @@
+"""The parts of the trainer: cache, batches, augmentation, maps, schedule, average, validation, configuration."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from attack.spatial import SpatialRange, apply_maps, draw_maps
+from model.errors import ConfigError, DataError
+from train.augment import augment
+from train.average import WeightAverage
+from train.batches import BalancedBatches
+from train.cache import open_cache
+from train.config import RECIPES, AugmentConfig, parse_config, read_config
+from train.randomness import generator_of
+from train.schedule import phase_at
+from train.validation import accuracy
+from train.views import worst_view
+
+pytestmark = pytest.mark.unit
+
+
+def test_cache_gives_the_photos_and_notices_a_new_one(tiny_photos, tmp_path):
+    folder = shutil.copytree(tiny_photos / "train", tmp_path / "train")
+    cache = open_cache(folder, 32)
+    assert len(cache) == 32
+    pixels = cache.take(torch.tensor([3, 20]))
+    assert pixels.shape == (2, 3, 32, 32)
+    assert pixels.dtype == torch.uint8
+    assert pixels[0].float().mean((1, 2)).argmax() == 2, "a bicycle is blue here"
+    assert pixels[1].float().mean((1, 2)).argmax() == 0
+    Image.new("RGB", (32, 32)).save(folder / "bird" / "new.png")
+    again = open_cache(folder, 32)
+    assert len(again) == 33
+    assert again.digest != cache.digest
+
+
+def test_a_corrupt_photo_is_named_and_left_out(tiny_photos, tmp_path, capfd):
+    folder = shutil.copytree(tiny_photos / "train", tmp_path / "train")
+    (folder / "bird" / "005.png").write_bytes(b"no picture")
+    cache = open_cache(folder, 32)
+    assert len(cache) == 31
+    assert "bird/005.png" not in cache.names
+    assert "005.png" in capfd.readouterr().err
+
+
+def test_missing_class_is_named(tiny_photos, tmp_path):
+    folder = shutil.copytree(tiny_photos / "train", tmp_path / "train")
+    shutil.rmtree(folder / "bird")
+    with pytest.raises(DataError, match="bird: no such folder"):
+        open_cache(folder, 32)
+
+
+def test_batches_are_balanced_repeatable_and_cover_every_photo():
+    labels = torch.tensor([0] * 10 + [1] * 30)
+    batches = BalancedBatches(labels, 8, seed=5)
+    steps = [batches.at(step) for step in range(20)]
+    assert all((labels[indices].view(-1, 2) == torch.tensor([0, 1])).all() for indices in steps)
+    birds = torch.cat(steps)[1::2]
+    assert sorted(birds[:30].tolist()) == list(range(10, 40)), "every bird once before any comes again"
+    assert torch.equal(BalancedBatches(labels, 8, seed=5).at(13), steps[13])
+    assert not torch.equal(BalancedBatches(labels, 8, seed=6).at(13), steps[13])
+
+
+def test_augmentation_is_bounded_repeatable_and_varied():
+    photos = torch.randint(0, 256, (16, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    first = augment(photos, 32, AugmentConfig(), generator_of(0, 1))
+    assert first.shape == (16, 3, 32, 32)
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert torch.equal(first, augment(photos, 32, AugmentConfig(), generator_of(0, 1)))
+    assert not torch.equal(first, augment(photos, 32, AugmentConfig(), generator_of(0, 2)))
+    nothing = AugmentConfig(
+        flip=False,
+        crop_scale=1,
+        brightness=0,
+        contrast=0,
+        saturation=0,
+        grey=0,
+        resolution=0,
+        jpeg=0,
+        noise=0,
+        backdrop=0,
+    )
+    torch.testing.assert_close(augment(photos, 40, nothing, generator_of(0, 1)), photos / 255, atol=1e-5, rtol=0)
+
+
+def test_maps_move_and_turn_as_they_say():
+    x = torch.zeros(1, 1, 65, 65, dtype=torch.float64)
+    x[0, 0, 32, 42] = 1.0
+    shifted = apply_maps(x, torch.tensor([[0.0, 4 / 65, -8 / 65]]), 1.0)
+    assert shifted[0, 0, 24, 46] == pytest.approx(1)
+    turned = apply_maps(x, torch.tensor([[90.0, 0.0, 0.0]]), 1.0)
+    assert turned[0, 0, 22, 32] == pytest.approx(1), "a positive angle turns counterclockwise"
+    shrunk = apply_maps(torch.ones_like(x), torch.zeros(1, 3), 0.5)
+    assert shrunk[0, 0, 32, 32] == pytest.approx(1)
+    assert shrunk[0, 0, 32, 10] == 0, "black outside"
+
+
+def test_maps_stay_in_their_span():
+    maps = draw_maps(2000, SpatialRange(), generator_of(1))
+    assert maps[:, 0].abs().max() <= 30
+    assert maps[:, 0].abs().max() > 29
+    assert maps[:, 1:].abs().max() <= 18 / 224
+    assert SpatialRange().scaled(0) == SpatialRange(0, 0, 1)
+
+
+def test_worst_view_is_worse_than_a_random_one():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    x = torch.rand(8, 3, 32, 32)
+
+    def disagreement(k: int) -> float:
+        view = worst_view(network, x, x, SpatialRange(), k, generator_of(0))
+        p, q = network(x).log_softmax(1), network(view).log_softmax(1)
+        return (p.exp() * (p - q)).sum().item()
+
+    assert disagreement(20) > disagreement(1)
+
+
+def test_schedule_starts_easy_and_reaches_full_strength():
+    config = parse_config(
+        {
+            "epochs": 10,
+            "loss": {"natural_epochs": 2, "epsilon_warmup_epochs": 4, "epsilon": "16/255", "step_size": "8/255"},
+            "spatial": {"warmup_epochs": 2},
+        },
+        "test",
+    )
+    assert phase_at(config, 1).epsilon == 0
+    assert phase_at(config, 1).spatial_share == pytest.approx(0.5)
+    assert phase_at(config, 4).epsilon == pytest.approx(8 / 255)
+    assert phase_at(config, 4).step_size == pytest.approx(4 / 255)
+    assert phase_at(config, 7).epsilon == pytest.approx(16 / 255)
+    rates = [phase_at(config, epoch / 10).learning_rate for epoch in range(100)]
+    assert max(rates) == pytest.approx(1e-3, rel=0.01)
+    assert rates[99] < 1e-5
+
+
+def test_average_follows_the_weights_and_forgets_the_start():
+    network = torch.nn.Linear(2, 2)
+    average = WeightAverage(network, 0.9)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+    for step in range(200):
+        average.update(network, step)
+    torch.testing.assert_close(average.network.weight, torch.ones(2, 2), atol=1e-4, rtol=0)
+
+
+def test_accuracy_at_80_leaves_out_the_least_confident():
+    logits = torch.tensor([[3.0, 0], [0, 4.0], [5.0, 0], [0, 2.0], [1.0, 0]])
+    y = torch.tensor([0, 1, 0, 1, 1])  # the last is wrong, and the least confident
+    assert accuracy(logits, y).at_100 == pytest.approx(0.8)
+    assert accuracy(logits, y).at_80 == 1.0
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"epochs": 1, "looss": {}}, "looss: unknown key"),
+        ({"epochs": 1, "loss": {"epsilon": 8}}, 'loss: epsilon = 8 is out of range: pixels lie in .* "8/255"'),
+        ({"epochs": 1, "loss": {"epsilon": "eight"}}, "loss.epsilon: 'eight' is neither a number nor a ratio"),
+        ({"epochs": -1}, "epochs: "),
+        ({}, "epochs: Field required"),
+        ({"epochs": 1, "batch_size": 7}, "batch_size = 7 must be even"),
+    ],
+)
+def test_a_bad_configuration_is_one_line_with_the_key(table, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        parse_config(table, "run.toml")
+    assert str(error.value).startswith("run.toml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_names_the_recipes(tmp_path):
+    with pytest.raises(ConfigError, match=r"no such file; recipes that can be named: .*smoke"):
+        read_config(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_is_valid(recipe):
+    assert read_config(Path(recipe.stem)) == read_config(recipe)
+    assert json.loads(read_config(recipe).model_dump_json())

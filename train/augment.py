@@ -1,0 +1,92 @@
+"""Random changes of a batch of photos on their device, drawn alike for both classes.
+
+The photos have biases that would become shortcuts: bicycles are soft and stand on white, birds are sharp. Resolution,
+JPEG, noise and the backdrop are there to take them away. N batch, S stored side, H network's side.
+"""
+
+import torch
+import torch.nn.functional as F
+from kornia.enhance import jpeg_codec_differentiable
+from torch import Generator, Tensor
+
+from train.config import AugmentConfig
+
+
+def augment(photos: Tensor, size: int, config: AugmentConfig, generator: Generator) -> Tensor:
+    """(N, 3, S, S) uint8 -> (N, 3, size, size) float32 in [0, 1], on the device of `photos` and `generator`."""
+    x = _crop(photos.float() / 255, size, config, generator)
+    x = _backdrop(x, config.backdrop, generator)
+    x = _colour(x, config, generator)
+    x = _resolution(x, config, generator)
+    x = _noise(x, config.noise, generator)
+    return _jpeg(x, config.jpeg, generator).clamp(0, 1)
+
+
+def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
+    """(n, 1, 1, 1), to multiply images with."""
+    return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator, device=generator.device)
+
+
+def _chosen(n: int, share: float, generator: Generator) -> Tensor:
+    """(n, 1, 1, 1) bool, true for about `share`."""
+    return torch.rand(n, 1, 1, 1, generator=generator, device=generator.device) < share
+
+
+def _crop(x: Tensor, size: int, config: AugmentConfig, generator: Generator) -> Tensor:
+    """A random square window, mirrored or not, in one bilinear resampling."""
+    n = len(x)
+    side = _uniform(n, config.crop_scale, 1.0, generator).sqrt()
+    mirror = 1 - 2 * (_chosen(n, 0.5, generator) & config.flip).to(x.dtype)
+    room = 1 - side
+    dx, dy = (room * _uniform(n, -1, 1, generator) for _ in range(2))
+    zero = torch.zeros_like(side)
+    rows = [torch.cat([side * mirror, zero, dx], dim=3), torch.cat([zero, side, dy], dim=3)]
+    windows = torch.cat(rows, dim=2).squeeze(1)
+    grid = F.affine_grid(windows, [n, 3, size, size], align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _backdrop(x: Tensor, share: float, generator: Generator) -> Tensor:
+    """Multiply some photos with another of the batch, brightened: what is white becomes that photo."""
+    other = x[torch.randperm(len(x), generator=generator, device=generator.device)]
+    light = _uniform(len(x), 0.3, 0.7, generator)
+    return torch.where(_chosen(len(x), share, generator), x * (light + (1 - light) * other), x)
+
+
+def _colour(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    n = len(x)
+    grey = x.mean(dim=1, keepdim=True)
+    saturation = _uniform(n, 1 - config.saturation, 1 + config.saturation, generator)
+    saturation = torch.where(_chosen(n, config.grey, generator), 0.0, saturation)
+    x = grey + saturation * (x - grey)
+    middle = x.mean(dim=(1, 2, 3), keepdim=True)
+    x = middle + _uniform(n, 1 - config.contrast, 1 + config.contrast, generator) * (x - middle)
+    return (x * _uniform(n, 1 - config.brightness, 1 + config.brightness, generator)).clamp(0, 1)
+
+
+def _resolution(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Scale a share of the batch down and up; one factor for each of four groups, since a batch has one shape."""
+    groups = []
+    for group in x.chunk(4):
+        factor = float(_uniform(1, config.resolution_min, 1.0, generator))
+        small = F.interpolate(group, scale_factor=factor, mode="bilinear", antialias=True)
+        soft = F.interpolate(small, size=group.shape[-2:], mode="bilinear")
+        groups.append(torch.where(_chosen(len(group), config.resolution, generator), soft, group))
+    return torch.cat(groups)
+
+
+def _noise(x: Tensor, share: float, generator: Generator) -> Tensor:
+    strength = _uniform(len(x), 0, 0.08, generator) * _chosen(len(x), share, generator)
+    return x + strength * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+def _jpeg(x: Tensor, share: float, generator: Generator) -> Tensor:
+    """Compress a fixed number of photos, the share rounded: their places are random, since the batch is."""
+    count = round(share * len(x))
+    if not count:
+        return x
+    places = torch.randperm(len(x), generator=generator, device=generator.device)[:count]
+    quality = _uniform(count, 30, 95, generator).flatten()
+    x = x.clone()
+    x[places] = jpeg_codec_differentiable(x[places].clamp(0, 1), quality)
+    return x

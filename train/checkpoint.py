@@ -1,0 +1,58 @@
+"""The state of a run on disk, written whole or not at all; read back without running any code from the file."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from model.errors import DataError, TrainingError
+from model.files import replace_file
+
+FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that a run cannot draw anew from its seed. `step` steps are done."""
+
+    step: int
+    network: dict[str, Any]
+    average: dict[str, Any]
+    optimizer: dict[str, Any]
+    best: dict[str, Any]
+    """The averaged weights of the best validation so far."""
+    best_robust: float
+    stale: int
+    """Validations since the best one."""
+    fingerprint: str
+    """Of the configuration and the data; another run's checkpoint is refused."""
+
+
+def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:
+    """Replace OUT/checkpoint.pt. Raises TrainingError, one line, when the disk does not take it."""
+    buffer = io.BytesIO()
+    torch.save(vars(checkpoint), buffer)
+    try:
+        replace_file(out / FILE, buffer.getvalue())
+    except OSError as error:
+        raise TrainingError(
+            f"{out / FILE}: {error.strerror}; the checkpoint before it is whole, --resume goes on"
+        ) from error
+
+
+def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:
+    """The checkpoint in OUT, or None. Raises DataError when it is broken or of another configuration or data set."""
+    file = out / FILE
+    if not file.exists():
+        return None
+    try:
+        # weights_only: tensors and plain containers alone, no code.
+        checkpoint = Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
+    except (RuntimeError, TypeError, EOFError, UnpicklingError, OSError) as error:
+        raise DataError(f"{file}: not a checkpoint that this version can read; delete it to start anew") from error
+    if checkpoint.fingerprint != fingerprint:
+        raise DataError(f"{file}: of a run with another configuration or other photos; choose another --out")
+    return checkpoint

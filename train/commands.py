@@ -1,0 +1,30 @@
+"""The command `trades-bob train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.errors import ConfigError
+
+
+def train(
+    run: Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run's configuration, or a recipe's name.")],
+    data: Annotated[Path, typer.Option(help="Folder with train/ and val/, each with bicycle/ and bird/.")],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle, checkpoint, metrics and curves.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the final figures here.")] = None,
+) -> None:
+    """Train the classifier with TRADES under random rotations and translations; ends with a bundle in --out."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device {device}: choose auto, cpu or cuda")
+    from dataclasses import asdict
+
+    from model.files import write_json
+    from train.config import read_config
+    from train.loop import train as run_training
+
+    validation = run_training(read_config(run), data, out, resume=resume, device=device)
+    if json_file is not None:
+        write_json(json_file, asdict(validation))

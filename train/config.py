@@ -1,0 +1,219 @@
+"""One TOML, one run: the frozen configuration of `trades-bob train`."""
+
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from attack.spatial import SpatialRange
+from model.architecture import Architecture
+from model.errors import ConfigError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+def _ratio(value: object) -> object:
+    """Let a TOML say "8/255", as papers do."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(Fraction(value.replace(" ", "")))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f'{value!r} is neither a number nor a ratio such as "8/255"') from error
+
+
+Ratio = Annotated[float, BeforeValidator(_ratio)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class LossConfig(Section):
+    """What is minimised."""
+
+    kind: Literal["trades", "madry", "natural"] = "trades"
+    """`trades` (Zhang et al. 2019), `madry` (cross-entropy on PGD examples, 2018) or `natural` (cross-entropy)."""
+    beta: float = Field(default=6.0, ge=0)
+    """Weight of the robust term; more is more robust and less accurate."""
+    distance: Literal["l_inf", "l_2"] = "l_inf"
+    """Norm of the ball."""
+    epsilon: Ratio = Field(default=8 / 255, gt=0)
+    """Radius of the ball on pixels in [0, 1]; "8/255" may be written. For l_2 the Euclidean norm of a change."""
+    step_size: Ratio = Field(default=2 / 255, gt=0)
+    """Length of one inner step, in the units of epsilon; shrinks with epsilon while that warms up."""
+    perturb_steps: int = Field(default=10, ge=1, le=1000)
+    """Inner steps, K."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the label's weight that is spread over both classes."""
+    natural_epochs: float = Field(default=0.0, ge=0)
+    """Epochs of plain cross-entropy before the robust loss begins."""
+    epsilon_warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs over which epsilon then rises from 0 to its value."""
+
+    @model_validator(mode="after")
+    def _units(self) -> Self:
+        if self.distance == "l_inf" and self.epsilon > 0.5:
+            raise ValueError(
+                f'epsilon = {self.epsilon:g} is out of range: pixels lie in [0, 1], so 8 of 255 grey values is "8/255"'
+            )
+        if self.step_size > self.epsilon:
+            raise ValueError(f"step_size = {self.step_size:g} is larger than epsilon = {self.epsilon:g}")
+        return self
+
+
+class SpatialConfig(Section):
+    """Random maps of both views: shrink, rotate, shift, black outside. The defaults are the warm-up's."""
+
+    shift_px_at_224: float = Field(default=18.0, ge=0, lt=112)
+    """Largest shift along each axis in pixels of a 224 px picture; scaled with the input size."""
+    angle_degrees: float = Field(default=30.0, ge=0, le=180)
+    """Largest rotation either way, in degrees."""
+    scale: Ratio = Field(default=204 / 224, gt=0.3, le=1)
+    """The picture is shrunk to this share of its side, so that there is room to shift; "204/224" in the warm-up."""
+    worst_of: int = Field(default=1, ge=1, le=100)
+    """The second view is the one of this many random maps on which the network disagrees most with the first."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs over which the maps grow from none to their full span."""
+    both_views: bool = True
+    """Map the natural view too; false leaves it unmoved."""
+
+    @property
+    def span(self) -> SpatialRange:
+        """The same, in fractions of the side."""
+        return SpatialRange(self.shift_px_at_224 / 224, self.angle_degrees, self.scale)
+
+
+class AugmentConfig(Section):
+    """Changes of the photo before the maps, the same for both views, drawn alike for both classes."""
+
+    flip: bool = True
+    """Mirror half of the photos."""
+    crop_scale: Annotated[float, Field(gt=0.05, le=1)] = 0.6
+    """Random crops keep at least this share of the photo's area."""
+    brightness: Share = 0.3
+    """Largest relative change of brightness."""
+    contrast: Share = 0.3
+    """Largest relative change of contrast."""
+    saturation: Share = 0.3
+    """Largest relative change of saturation."""
+    grey: Share = 0.05
+    """Share of photos without colour."""
+    resolution: Share = 0.5
+    """Share of photos scaled down and up again, so that sharpness is no sign of the class."""
+    resolution_min: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Smallest factor of that."""
+    jpeg: Share = 0.25
+    """Share of photos through JPEG of quality 30 to 95."""
+    noise: Share = 0.25
+    """Share of photos with Gaussian noise of up to 0.08."""
+    backdrop: Share = 0.3
+    """Share of photos multiplied with another photo: a bicycle on white then stands before something."""
+
+
+class OptimizerConfig(Section):
+    """How the weights move."""
+
+    name: Literal["sgd", "adamw"] = "adamw"
+    """SGD with Nesterov momentum, or AdamW."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Peak learning rate."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = Field(default=5e-4, ge=0)
+    """Weight decay; none on biases and normalisation."""
+    schedule: Literal["cosine", "one_cycle", "steps"] = "cosine"
+    """Cosine to zero, one cycle (rise over a quarter, then cosine), or a tenth at each of `decay_epochs`."""
+    warmup_epochs: float = Field(default=0.2, ge=0)
+    """Epochs of linear rise of the rate from zero."""
+    decay_epochs: tuple[float, ...] = ()
+    """For `steps`."""
+    clip_norm: float = Field(default=5.0, gt=0)
+    """Largest norm of the gradient."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    """Decay of the moving average of the weights that is validated and released; 0 turns it off."""
+
+
+class ValidationConfig(Section):
+    """What is looked at while training goes on, on the `val` photos."""
+
+    every_epochs: float = Field(default=1.0, gt=0)
+    """Epochs between two validations."""
+    photos: int = Field(default=200, ge=2)
+    """Photos attacked at each, balanced over the classes; clean accuracy takes all."""
+    perturb_steps: int = Field(default=10, ge=1)
+    """Steps of the PGD that measures robust accuracy (cross-entropy, random start, epsilon and norm of the loss)."""
+    patience: int = Field(default=5, ge=1)
+    """Stop after this many validations without a better robust accuracy; the best weights are kept."""
+
+
+class TrainConfig(Section):
+    """A run of `trades-bob train`."""
+
+    seed: int = 0
+    """Every random choice follows from it and the step number."""
+    epochs: float = Field(gt=0)
+    """Passes over as many photos as the training set has."""
+    batch_size: int = Field(default=64, ge=2)
+    """Photos a step over all processes, half of each class."""
+    input_size: int = Field(default=224, ge=32, le=512)
+    """Side in pixels of what the network sees, and of the bundle."""
+    cache_size: int | None = Field(default=None, ge=32, le=1024)
+    """Side in pixels at which photos are cached; by default 1.15 times the input size."""
+    coverage: float = Field(default=0.8, gt=0, le=1)
+    """Share of `val` on which the released classifier does not abstain."""
+    start_from: Path | None = None
+    """A bundle whose weights the run starts from; its input size may differ."""
+    weights: Literal["random", "imagenet"] = "random"
+    """`imagenet` starts from torchvision's pre-trained file."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads; 0 leaves torch's choice."""
+    architecture: Architecture = Architecture()
+    loss: LossConfig = LossConfig()
+    spatial: SpatialConfig = SpatialConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    validation: ValidationConfig = ValidationConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch_size % 2:
+            raise ValueError(f"batch_size = {self.batch_size} must be even: half of each class")
+        if self.weights == "imagenet" and self.start_from is not None:
+            raise ValueError("weights and start_from cannot both be given")
+        return self
+
+    @property
+    def stored_size(self) -> int:
+        """Side in pixels of the cached photos."""
+        return self.cache_size or round(self.input_size * 1.15)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a run's TOML; a recipe's bare name (`smoke`) is found too. Raises ConfigError naming file, key and mend."""
+    if not path.exists() and (RECIPES / f"{path.name}.toml").exists():
+        path = RECIPES / f"{path.name}.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
+        raise ConfigError(f"{path}: no such file; recipes that can be named: {known}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return parse_config(table, str(path))
+
+
+def parse_config(table: dict[str, Any], source: str) -> TrainConfig:
+    """A table as from TOML -> TrainConfig; ConfigError names the first key that is wrong."""
+    try:
+        return TrainConfig.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{source}: {key + ': ' if key else ''}{message}") from error

@@ -1,0 +1,248 @@
+"""The training loop: from a configuration and photos to a bundle. N batch, H height, W width."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import kornia
+import torch
+from torch import nn
+
+from model.architecture import PixelClassifier
+from model.bundle import BundleMetadata, load_bundle, save_bundle
+from model.console import Report, progress, say
+from model.decision import calibrate
+from model.errors import DataError, TrainingError
+from model.vision import torchvision
+from train.augment import augment
+from train.average import WeightAverage
+from train.batches import BalancedBatches
+from train.cache import PhotoCache, open_cache
+from train.checkpoint import FILE as CHECKPOINT_FILE
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.config import OptimizerConfig, TrainConfig
+from train.objective import objective
+from train.pretrained import imagenet_weights
+from train.randomness import generator_of
+from train.schedule import Phase, phase_at
+from train.validation import Validation, natural_logits, validate
+from train.watch import MetricsLog, draw_curves, print_table
+
+CHECKPOINT_EVERY_S = 120.0
+LOG_EVERY_STEPS = 10
+
+
+def train(config: TrainConfig, data: Path, out: Path, *, resume: bool = False, device: str = "auto") -> Validation:
+    """Train on `data`/train, watch on `data`/val, and leave a bundle, curves and metrics in `out`.
+
+    Returns the figures of the released weights on `val`. Raises ConfigError, DataError or TrainingError in one line.
+    """
+    if not resume and (out / CHECKPOINT_FILE).exists():
+        raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, data, out, _device(device))
+    if resume:
+        trainer.resume()
+    trainer.run()
+    return trainer.release()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DataError("--device cuda: this machine or this torch has no CUDA; use --device cpu")
+    return torch.device(name)
+
+
+class Trainer:
+    """One run. Everything random follows from (seed, step), so only weights and counters are kept from step to step."""
+
+    def __init__(self, config: TrainConfig, data: Path, out: Path, device: torch.device) -> None:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.config, self.out, self.device = config, out, device
+        self.photos = open_cache(data / "train", config.stored_size)
+        self.val = open_cache(data / "val", config.input_size)
+        self.batches = BalancedBatches(self.photos.labels, config.batch_size, config.seed)
+        self.network = _initial_network(config).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = WeightAverage(self.network, config.optimizer.ema_decay)
+        self.optimizer = _optimizer(self.network, config.optimizer)
+        self.steps_per_epoch = max(len(self.photos) // config.batch_size, 1)
+        self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
+        self.step = 0
+        self.best, self.best_robust, self.stale = self.average.network.state_dict(), -1.0, 0
+
+    @property
+    def epoch(self) -> float:
+        """Passes done, with a fraction."""
+        return self.step / self.steps_per_epoch
+
+    def run(self) -> None:
+        """Train until the steps are done or robust accuracy has not risen for `patience` validations."""
+        log = MetricsLog(self.out, self.step)
+        every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
+        saved_at = time.monotonic()
+        with progress("training", self.total_steps) as report:
+            while self.step < self.total_steps and self.stale < self.config.validation.patience:
+                self._logged_step(log, report)
+                last = self.step == self.total_steps
+                validated = self.step % every == 0 or last
+                if validated:
+                    self._validate(log)
+                if validated or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                    save_checkpoint(self.out, self._checkpoint())
+                    saved_at = time.monotonic()
+        if self.step < self.total_steps:
+            say(f"stopped early: no better robust accuracy in {self.stale} validations; the best weights are kept")
+
+    def release(self) -> Validation:
+        """Write the bundle of the best weights, its threshold calibrated on `val`, the curves and the final table."""
+        network = self.average.network
+        network.load_state_dict(self.best)
+        validation = self._measure(network, attacked=len(self.val))
+        logits = natural_logits(network, self.val)
+        metadata = BundleMetadata(
+            input_size=self.config.input_size,
+            abstain_below=calibrate(logits, self.config.coverage),
+            coverage=self.config.coverage,
+            training=self._provenance(),
+            metrics={"val": {**validation.flat(), "photos": validation.photos, "attacked": validation.attacked}},
+        )
+        save_bundle(self.out, network, metadata)
+        draw_curves(self.out)
+        print_table(validation, f"{self.out}: epsilon {self.config.loss.epsilon:.4f} {self.config.loss.distance}")
+        return validation
+
+    def resume(self) -> None:
+        """Go on from OUT/checkpoint.pt where there is one."""
+        found = load_checkpoint(self.out, self._fingerprint())
+        if found is None:
+            say(f"{self.out}: no checkpoint yet, starting from the beginning")
+            return
+        self.network.load_state_dict(found.network)
+        self.average.network.load_state_dict(found.average)
+        self.optimizer.load_state_dict(found.optimizer)
+        self.step, self.stale = found.step, found.stale
+        self.best, self.best_robust = found.best, found.best_robust
+
+    def _logged_step(self, log: MetricsLog, report: Report) -> None:
+        started = time.monotonic()
+        epoch, phase = self.epoch, phase_at(self.config, self.epoch)
+        figures = self._step(phase)
+        self.step += 1
+        speed = self.config.batch_size / (time.monotonic() - started)
+        if self.step % LOG_EVERY_STEPS == 0 or self.step == 1:
+            schedule = {name: getattr(phase, name) for name in ("learning_rate", "epsilon", "spatial_share")}
+            log.add(self.step, epoch, **figures, **schedule, images_per_s=round(speed, 2))
+        shown = {name: f"{value:.3f}" for name, value in figures.items() if "loss_" not in name}
+        report(
+            self.step, epoch=f"{epoch:.2f}", **shown, images_per_s=f"{speed:.1f}", best_robust=f"{self.best_robust:.3f}"
+        )
+
+    def _step(self, phase: Phase) -> dict[str, float]:
+        """One optimiser step; its figures. Raises TrainingError before a loss that is not finite meets the weights."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = phase.learning_rate
+        indices = self.batches.at(self.step)
+        y = self.photos.labels[indices].to(self.device)
+        generator = generator_of(self.config.seed, "augment", self.step, device=self.device)
+        x = augment(self.photos.take(indices).to(self.device), self.config.input_size, self.config.augment, generator)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, figures = objective(self.network, x, y, self.config, phase, self.step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm)
+        if not (loss.isfinite() and norm.isfinite()):
+            names = ", ".join(self.photos.names[index] for index in indices[:3].tolist())
+            raise TrainingError(
+                f"the loss is not finite at step {self.step} (batch: {names}, ...); the last checkpoint is whole: "
+                "lower optimizer.learning_rate or loss.beta"
+            )
+        self.optimizer.step()
+        self.average.update(self.network, self.step)
+        return figures
+
+    def _validate(self, log: MetricsLog) -> None:
+        validation = self._measure(self.average.network, self.config.validation.photos)
+        log.add(self.step, self.epoch, **validation.flat())
+        say(f"epoch {self.epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
+        robust, full = validation.robust.at_100, self._at_full_strength()
+        if robust > self.best_robust or not full:
+            self.best = {name: tensor.clone() for name, tensor in self.average.network.state_dict().items()}
+            # While the schedule still rises the latest weights count, and the first ones at full strength beat them.
+            self.best_robust, self.stale = (robust if full else -1.0), 0
+        else:
+            self.stale += 1
+
+    def _at_full_strength(self) -> bool:
+        phase = phase_at(self.config, self.epoch)
+        return phase.spatial_share == 1 and (
+            self.config.loss.kind == "natural" or phase.epsilon == self.config.loss.epsilon
+        )
+
+    def _measure(self, network: nn.Module, attacked: int) -> Validation:
+        steps = self.config.validation.perturb_steps
+        span = self.config.spatial.span
+        return validate(network, self.val, self.config.loss, span, attacked=attacked, steps=steps)
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            step=self.step,
+            network=self.network.state_dict(),
+            average=self.average.network.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            best=self.best,
+            best_robust=self.best_robust,
+            stale=self.stale,
+            fingerprint=self._fingerprint(),
+        )
+
+    def _fingerprint(self) -> str:
+        parts = (self.config.model_dump_json(exclude={"threads"}), self.photos.digest, self.val.digest)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "data": {"train": _described(self.photos), "val": _described(self.val)},
+            "steps": self.step,
+            "versions": {
+                "torch": torch.__version__,
+                "torchvision": torchvision.__version__,
+                "kornia": kornia.__version__,
+            },
+        }
+
+
+def _initial_network(config: TrainConfig) -> PixelClassifier:
+    if config.start_from is not None:
+        network = load_bundle(config.start_from).network
+        if network.architecture != config.architecture:
+            raise DataError(f"{config.start_from}: its architecture is not the one of [architecture]")
+        return network.train().requires_grad_(True)
+    torch.manual_seed(config.seed)
+    network = PixelClassifier(config.architecture)
+    if config.weights == "imagenet":
+        imagenet_weights(network)
+    return network
+
+
+def _optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    weights = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if config.name == "sgd":
+        nesterov = config.momentum > 0
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=nesterov, fused=True)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def _described(photos: PhotoCache) -> dict[str, Any]:
+    counts = torch.bincount(photos.labels, minlength=2).tolist()
+    return {"sha256": photos.digest, "bicycle": counts[0], "bird": counts[1]}

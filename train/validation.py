@@ -1,0 +1,115 @@
+"""How good a network is on `val`: clean, and under the warm-up's order of attack (a random map, then PGD).
+
+N photos, S side of the network's input.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attack.spatial import SpatialRange
+from model.decision import calibrate, confidence
+from train.cache import PhotoCache
+from train.config import LossConfig
+from train.randomness import generator_of
+from train.trades import ascend, attack_mode
+from train.views import random_view
+
+BATCH = 50
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares in [0, 1] of right answers, over all photos and over the most confident 80 % (the kit's rule)."""
+
+    at_100: float
+    at_80: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Accuracies of one network on one set of photos."""
+
+    natural: Accuracy
+    robust: Accuracy
+    photos: int
+    attacked: int
+
+    def flat(self) -> dict[str, float]:
+        """`{"natural_at_100": ..., ...}` for logs."""
+        parts = (("natural", self.natural), ("robust", self.robust))
+        return {f"{name}_{key}": round(value, 4) for name, part in parts for key, value in asdict(part).items()}
+
+
+def validate(
+    network: nn.Module, photos: PhotoCache, loss: LossConfig, span: SpatialRange, *, attacked: int, steps: int
+) -> Validation:
+    """Natural accuracy on all photos, robust accuracy on `attacked` of them, balanced and always the same ones.
+
+    Each attacked photo goes through one random map of the span, then PGD on the cross-entropy with the loss's norm and
+    full epsilon, `steps` steps of 2.5 epsilon / steps from a random start.
+    """
+    device = next(network.parameters()).device
+    every = torch.arange(len(photos))
+    natural = torch.cat([network_logits(network, x) for x, _ in _batches(photos, every, device)])
+    some = _balanced(photos.labels, attacked)
+    robust = torch.cat(
+        [
+            network_logits(network, _pgd(network, random_view(x, span, generator), y, loss, steps, generator))
+            for number, (x, y) in enumerate(_batches(photos, some, device))
+            for generator in [generator_of("validation", number, device=device)]
+        ]
+    )
+    return Validation(accuracy(natural, photos.labels), accuracy(robust, photos.labels[some]), len(every), len(some))
+
+
+def natural_logits(network: nn.Module, photos: PhotoCache) -> Tensor:
+    """(N, 2) logits of all photos, on the CPU."""
+    device = next(network.parameters()).device
+    return torch.cat([network_logits(network, x) for x, _ in _batches(photos, torch.arange(len(photos)), device)])
+
+
+@torch.no_grad()
+def network_logits(network: nn.Module, x: Tensor) -> Tensor:
+    """(N, 3, H, W) -> (N, 2) float32 logits on the CPU, in the network's present mode."""
+    logits: Tensor = network(x)
+    return logits.float().cpu()
+
+
+def accuracy(logits: Tensor, y: Tensor) -> Accuracy:
+    """(N, 2) logits and (N,) classes -> accuracies; equal logits count as class 0, as in the kit."""
+    right = (logits[:, 1] > logits[:, 0]).long() == y
+    covered = confidence(logits) >= calibrate(logits, 0.8)
+    return Accuracy(right.float().mean().item(), right[covered].float().mean().item())
+
+
+def _pgd(network: nn.Module, x: Tensor, y: Tensor, loss: LossConfig, steps: int, generator: torch.Generator) -> Tensor:
+    with attack_mode(network):
+        return ascend(
+            lambda moved: F.cross_entropy(network(moved), y, reduction="sum"),
+            x,
+            epsilon=loss.epsilon,
+            step_size=2.5 * loss.epsilon / steps,
+            steps=steps,
+            distance=loss.distance,
+            generator=generator,
+            start_noise=loss.epsilon / 2 if loss.distance == "l_inf" else loss.epsilon / x[0].numel() ** 0.5,
+        )
+
+
+def _balanced(labels: Tensor, count: int) -> Tensor:
+    """Indices of `count` photos spread evenly over each class, alternating."""
+    rows = []
+    for label in (0, 1):
+        places = (labels == label).nonzero().flatten()
+        wanted = min(count // 2, len(places))
+        rows.append(places[torch.linspace(0, len(places) - 1, wanted).long()])
+    return torch.cat(rows)
+
+
+def _batches(photos: PhotoCache, indices: Tensor, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    for part in torch.split(indices, BATCH):
+        yield photos.take(part).to(device).float() / 255, photos.labels[part].to(device)

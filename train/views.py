@@ -1,0 +1,32 @@
+"""The two views of the spatial variant: T(x) for the natural term, T'(x) where the perturbation starts.
+
+Only the variant's name is public; this is a reconstruction, see docs/trades.md. N batch, C channels, H height, W width.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from attack.spatial import SpatialRange, apply_maps, draw_maps
+from train.trades import attack_mode, kl_divergence
+
+
+def random_view(x: Tensor, span: SpatialRange, generator: Generator) -> Tensor:
+    """(N, C, H, W) -> the same images, each under its own random map."""
+    return apply_maps(x, draw_maps(len(x), span, generator, x.device, x.dtype), span.scale)
+
+
+def worst_view(
+    model: nn.Module, x: Tensor, x_natural: Tensor, span: SpatialRange, k: int, generator: Generator
+) -> Tensor:
+    """Of k random views of each image the one on which the model disagrees most, in KL, with its view of x_natural."""
+    with attack_mode(model), torch.no_grad():
+        natural = F.log_softmax(model(x_natural).float(), dim=1)
+        worst, largest = x, torch.full((len(x),), -torch.inf, device=x.device)
+        for _ in range(k):
+            view = random_view(x, span, generator)
+            divergence = kl_divergence(natural, F.log_softmax(model(view).float(), dim=1))
+            worse = divergence > largest
+            worst = torch.where(worse.view(-1, 1, 1, 1), view, worst)
+            largest = torch.maximum(largest, divergence)
+    return worst

@@ -1,0 +1,84 @@
+"""What a run leaves for people: `metrics.jsonl`, TensorBoard events, curves and the final table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from model.files import replace_file
+from train.validation import Validation
+
+try:
+    from torch.utils.tensorboard import SummaryWriter
+
+    HAS_TENSORBOARD = True
+except ImportError:  # the extra `watch` is not installed
+    HAS_TENSORBOARD = False
+
+METRICS_FILE = "metrics.jsonl"
+CURVES_FILE = "curves.png"
+
+
+class MetricsLog:
+    """Appends to OUT/metrics.jsonl; a resumed run first drops the lines of steps that it will do again."""
+
+    def __init__(self, out: Path, done_steps: int) -> None:
+        """`done_steps`: steps that the checkpoint holds."""
+        self.file = out / METRICS_FILE
+        self.events = SummaryWriter(str(out / "events"), purge_step=done_steps + 1) if HAS_TENSORBOARD else None
+        kept = [line for line in read_metrics(out) if line["step"] <= done_steps]
+        replace_file(self.file, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def add(self, step: int, epoch: float, **figures: float) -> None:
+        """One line; figures are numbers with a name."""
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "epoch": round(epoch, 4), **figures}) + "\n")
+        if self.events is not None:
+            for name, value in figures.items():
+                self.events.add_scalar(name, value, step)
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """The whole lines of OUT/metrics.jsonl; a last line that a kill cut off is left out."""
+    file = out / METRICS_FILE
+    if not file.exists():
+        return []
+    lines = file.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def draw_curves(out: Path) -> None:
+    """OUT/curves.png: loss, accuracies and schedule over the epochs."""
+    lines = read_metrics(out)
+    panels = {
+        "loss": ("loss", "loss_natural", "loss_robust"),
+        "accuracy on val": ("natural_at_100", "natural_at_80", "robust_at_100", "robust_at_80"),
+        "schedule, share of the peak": ("learning_rate", "epsilon", "spatial_share"),
+    }
+    figure = Figure(figsize=(15, 4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for axis, (title, names) in zip(axes, panels.items(), strict=True):
+        for name in names:
+            points = [(line["epoch"], line[name]) for line in lines if name in line]
+            peak = max((value for _, value in points), default=1) or 1
+            scale = peak if title.startswith("schedule") else 1
+            style = "o-" if title.startswith("accuracy") else "-"
+            axis.plot([e for e, _ in points], [v / scale for _, v in points], style, markersize=3, label=name)
+        axis.set(title=title, xlabel="epoch")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.savefig(out / CURVES_FILE, dpi=110)
+
+
+def print_table(validation: Validation, title: str) -> None:
+    """The final table on stdout."""
+    table = Table(title=title)
+    for column in ("val photos", "n", "accuracy @ 100 %", "accuracy @ 80 % coverage"):
+        table.add_column(column, justify="left" if column == "val photos" else "right")
+    rows = (("natural", validation.photos, validation.natural), ("map + PGD", validation.attacked, validation.robust))
+    for name, n, part in rows:
+        table.add_row(name, str(n), f"{part.at_100:.1%}", f"{part.at_80:.1%}")
+    Console(width=100).print(table)
