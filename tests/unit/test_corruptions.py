@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from attack.draws import Draws
 from attack.evaluation.corruptions import CORRUPTIONS, KIT_CORRUPTIONS, SEVERITIES, blur, corrupt, jpeg, weather
-from attack.evaluation.corruptions.draws import Draws
 from attack.evaluation.corruptions.filters import to_lattice
 from attack.evaluation.corruptions.parameters import PARAMETERS
 

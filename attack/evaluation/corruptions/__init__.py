@@ -9,8 +9,8 @@ from typing import Final
 
 from torch import Tensor
 
+from attack.draws import Draws
 from attack.evaluation.corruptions import blur, digital, jpeg, noise, spatter, weather
-from attack.evaluation.corruptions.draws import Draws
 from attack.evaluation.corruptions.filters import to_lattice
 from attack.evaluation.corruptions.parameters import SEVERITIES
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attack.evaluation.corruptions.draws import Draws
+from attack.draws import Draws
 from attack.evaluation.corruptions.filters import clipped_zoom, correlate, gaussian, motion, to_lattice
 from attack.evaluation.corruptions.parameters import PARAMETERS
 

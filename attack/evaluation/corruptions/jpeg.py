@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attack.evaluation.corruptions.draws import Draws
+from attack.draws import Draws
 from attack.evaluation.corruptions.parameters import PARAMETERS
 
 LUMA: Final = (

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from attack.evaluation.corruptions.draws import Draws
+from attack.draws import Draws
 from attack.evaluation.corruptions.parameters import PARAMETERS
 
 

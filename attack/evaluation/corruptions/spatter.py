@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attack.evaluation.corruptions.draws import Draws
+from attack.draws import Draws
 from attack.evaluation.corruptions.filters import box3, correlate, gaussian
 from attack.evaluation.corruptions.parameters import PARAMETERS
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from attack.evaluation.corruptions.draws import Draws
+from attack.draws import Draws
 from attack.evaluation.corruptions.filters import clipped_zoom, motion, to_lattice
 from attack.evaluation.corruptions.parameters import PARAMETERS
 
