@@ -4,8 +4,10 @@ import sys
 
 import typer
 
+from attack.commands import attack, predict
 from model.errors import TradesBobError
-from train.commands import train
+from train.commands import demo, train
+from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
 _CLICK_EXCEPTION: type[Exception] = next(
@@ -19,7 +21,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(predict)
+app.command()(attack)
 app.command()(train)
+app.command()(demo)
+app.add_typer(data_app, name="data")
 
 
 @app.callback(invoke_without_command=True)

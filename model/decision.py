@@ -23,11 +23,15 @@ def decide(logits: Tensor, abstain_below: float) -> list[str]:
 def calibrate(logits: Tensor, coverage: float) -> float:
     """The threshold that covers the share `coverage` in (0, 1] of these (N, 2) logits.
 
-    The kit's rule: `sorted_descending[int(coverage * N) - 1]`, covered where confidence >= threshold. Ties over-cover.
+    It covers what the kit's rule covers, the `int(coverage * N)` most confident photos and their ties, but lies halfway
+    to the next confidence: rounding noise of another runtime moves no photo over it.
     """
     if not 0 < coverage <= 1:
         raise ValueError(f"coverage must lie in (0, 1], not {coverage}")
-    ranked = confidence(logits).sort(descending=True).values
+    ranked = confidence(logits).double().sort(descending=True).values
     if len(ranked) == 0:
         raise ValueError("a threshold needs at least one example")
-    return float(ranked[max(int(coverage * len(ranked)) - 1, 0)])
+    least = float(ranked[max(int(coverage * len(ranked)) - 1, 0)])
+    excluded = ranked[ranked < least]
+    following = float(excluded[0]) if len(excluded) else least - 1e-3 * (1 + abs(least))
+    return (least + following) / 2

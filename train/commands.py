@@ -28,3 +28,24 @@ def train(
     validation = run_training(read_config(run), data, out, resume=resume, device=device)
     if json_file is not None:
         write_json(json_file, asdict(validation))
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for pictures, bundle, attack and report.")] = Path("demo-out"),
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,
+) -> None:
+    """Draw pictures, train small, serve, predict and attack over HTTP, and write a report; about five minutes."""
+    from dataclasses import asdict
+
+    from model.files import write_json
+    from train.demo import REPORT_FILE
+    from train.demo import demo as run_demo
+
+    figures = run_demo(out)
+    print(
+        f"{figures.right} of {figures.pictures} unseen pictures right over HTTP ({figures.accuracy:.1%}), "
+        f"{figures.abstained} abstained; {figures.adversarial} of {figures.attacked} attacked found adversarial; "
+        f"{figures.seconds:.0f} s\nreport: {(out / REPORT_FILE).resolve()}"
+    )
+    if json_file is not None:
+        write_json(json_file, asdict(figures))

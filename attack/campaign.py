@@ -1,0 +1,155 @@
+"""A whole attack: photos in, `results.json`, PNGs and a page out."""
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from attack.decision import ATTACKS
+from attack.decision.problem import Problem
+from attack.journal import Journal
+from attack.oracle import Oracle
+from attack.page import write_page
+from attack.results import LATTICE, Store, measured, png_bytes, record, summary
+from attack.scheduler import Scheduler
+from attack.track import Outcome, Plan, Track
+from model.console import Report, progress
+from model.errors import ImageError
+from model.files import write_json
+from model.labels import CLASSES
+from model.photos import Photo, find_photos
+from model.pixels import Pixels, load_square
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is determined by, beside the photos and the endpoint's answers."""
+
+    attack: str = "boundary"
+    max_queries: int = 1000
+    """Queries per photo, the clean one and the map included."""
+    max_l2: float = 10.0
+    """An adversarial farther away counts as none. On pictures in [0, 1] at the endpoint's side."""
+    seed: int = 0
+    spatial: Literal["random", "none"] = "random"
+    """A random spatial map first, as the challenge's kit does, or the photo as it is."""
+    limit: int | None = None
+
+
+class Campaign:
+    """Runs one attack over a folder of photos."""
+
+    def __init__(self, oracle: Oracle, images: Path, settings: Settings, out: Path, resume: bool = False) -> None:
+        self.oracle, self.settings, self.store, self.resume = oracle, settings, Store(out), resume
+        self.photos = find_photos(images, settings.limit, settings.seed)
+        self.pools = [[p for p in find_photos(images) if p.label == label] for label in range(len(CLASSES))]
+        self.images: list[dict[str, Any]] = []
+
+    def run(self, endpoint: str) -> dict[str, Any]:
+        """Attack every photo; write and return the results."""
+        with (
+            Journal(self.store.out, self._fingerprint(), self.resume) as journal,
+            progress("attack", len(self.photos)) as report,
+        ):
+            scheduler = Scheduler(self.oracle, journal)
+            show = partial(self._show, report, scheduler)
+            self.images = list(journal.done.values())
+            for track in scheduler.run(self._tracks(journal), show):
+                self._finish(track.outcome)
+                journal.finished(self.images[-1])
+                show()
+        order = {photo.name: place for place, photo in enumerate(self.photos)}
+        self.images.sort(key=lambda image: order[image["image"]])
+        results = self._results(endpoint)
+        write_json(self.store.out / "results.json", results)
+        write_page(self.store.out, results)
+        return results
+
+    def _results(self, endpoint: str) -> dict[str, Any]:
+        return {
+            "endpoint": endpoint,
+            "attack": self.settings.attack,
+            "parameters": asdict(self.settings),
+            "seed": self.settings.seed,
+            "lattice": LATTICE,
+            "input_size": self.oracle.input_size,
+            "summary": summary(self.images),
+            "images": self.images,
+        }
+
+    def _show(self, report: Report, scheduler: Scheduler) -> None:
+        found = [image["best_l2"] for image in self.images if image["best_l2"] is not None]
+        report(len(self.images), queries=str(scheduler.queries), median_l2=f"{np.median(found):.2f}" if found else "-")
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What must be equal for a run to go on: settings, photos, the endpoint's weights where it names them."""
+        names = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in chain(self.photos, *self.pools))
+        return {
+            "settings": asdict(self.settings),
+            "photos": hashlib.sha256(names.encode()).hexdigest(),
+            "input_size": self.oracle.input_size,
+            "identity": self.oracle.identity,
+        }
+
+    def _tracks(self, journal: Journal) -> Iterator[Track]:
+        for photo in self.photos:
+            if photo.name in journal.done:
+                continue
+            outcome = Outcome(photo.name, CLASSES[photo.label])
+            try:
+                plan = self._plan(photo)
+            except ImageError as error:
+                outcome.status, outcome.reason = "failed", str(error)
+                self.images.append(record(outcome, {}))
+                continue
+            track = Track(outcome, plan)
+            track.replay(journal.answers.pop(photo.name, []))
+            yield track
+
+    def _plan(self, photo: Photo) -> Plan:
+        side = self.oracle.input_size
+        rng = np.random.default_rng([self.settings.seed, zlib.crc32(photo.name.encode())])
+        clean = load_square(photo.path, side)
+        mapped, spatial = None, None
+        if self.settings.spatial == "random":
+            from attack.decision.maps import random_map  # noqa: PLC0415  (torch)
+
+            mapped, spatial = random_map(clean, rng)
+        original = (clean if mapped is None else mapped).astype(np.float32).ravel()
+        others = partial(self._others, 1 - photo.label, int(rng.integers(2**32)))
+        problem = Problem(original, side, rng, others, self.settings.max_queries)
+        return Plan(clean, mapped, spatial, ATTACKS[self.settings.attack], problem)
+
+    def _others(self, label: int, seed: int) -> Iterator[Pixels]:
+        """Photos of one class in random order; those that cannot be read are passed over."""
+        pool = self.pools[label]
+        for place in np.random.default_rng(seed).permutation(len(pool)):
+            try:
+                yield load_square(pool[place].path, self.oracle.input_size).ravel()
+            except ImageError:
+                continue
+
+    def _finish(self, outcome: Outcome) -> None:
+        files: dict[str, str] = {}
+        if outcome.adversarial is not None and outcome.original is not None:
+            outcome.l2, outcome.linf = measured(outcome.original, outcome.adversarial)
+            if outcome.l2 <= self.settings.max_l2:
+                self._verify(outcome)
+        if outcome.status == "adversarial":
+            files = self.store.save_pictures(outcome)
+        self.images.append(record(outcome, files))
+
+    def _verify(self, outcome: Outcome) -> None:
+        """Post the PNG once more, as a user would: only a wrong answer makes an adversarial."""
+        assert outcome.adversarial is not None
+        answer = self.oracle.label_of_png(png_bytes(outcome.adversarial))
+        if answer in CLASSES and answer != outcome.label:
+            outcome.status = "adversarial"
+        else:
+            outcome.status, outcome.reason = "failed", f"answered {answer} when its PNG was posted again"

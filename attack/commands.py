@@ -1,0 +1,66 @@
+"""The commands `attack` and `predict`. Heavy imports wait until a command runs."""
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from model.errors import ConfigError
+
+EndpointOption = Annotated[str | None, typer.Option(help="URL of a live endpoint, http://HOST:PORT")]
+
+
+def attack(
+    *,
+    endpoint: Annotated[str, typer.Option(help="URL of a live endpoint, http://HOST:PORT")],
+    images: Annotated[Path, typer.Option(help="folder with bicycle/ and bird/")],
+    out: Annotated[Path, typer.Option(help="folder for results.json, PNGs and index.html")],
+    attack: Annotated[str, typer.Option(help="name of the attack")] = "boundary",
+    limit: Annotated[int | None, typer.Option(help="so many photos, balanced over the classes")] = None,
+    max_queries: Annotated[int, typer.Option(min=1, help="queries per photo")] = 1000,
+    max_l2: Annotated[float, typer.Option(min=0, help="largest L2 that counts, on pictures in [0, 1]")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of all chance")] = 0,
+    spatial: Annotated[str, typer.Option(help="a spatial map first: random | none")] = "random",
+    resume: Annotated[bool, typer.Option("--resume", help="go on where a run of the same settings ended")] = False,
+    json: Annotated[Path | None, typer.Option(help="write the results to this file too")] = None,
+) -> None:
+    """Attack a live endpoint by its labels alone."""
+    from attack.campaign import Campaign, Settings
+    from attack.decision import ATTACKS
+    from attack.oracle import RemoteOracle
+    from attack.wire.client import Client
+    from model.files import write_json
+
+    if attack not in ATTACKS:
+        raise ConfigError(f"no attack is called {attack!r}; there are {', '.join(ATTACKS)}")
+    if spatial not in ("random", "none"):
+        raise ConfigError(f"--spatial is {spatial!r}; it is random or none")
+    settings = Settings(attack, max_queries, max_l2, seed, cast(Literal["random", "none"], spatial), limit)
+    with Client(endpoint) as client:
+        results = Campaign(RemoteOracle(client), images, settings, out, resume).run(client.url)
+    if json is not None:
+        write_json(json, results)
+    counts = results["summary"]
+    print(f"{counts['adversarial']} adversarial, {counts['robust']} robust of {counts['photos']}; {out / 'index.html'}")
+
+
+def predict(
+    pictures: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, WebP or BMP files")],
+    bundle: Annotated[Path | None, typer.Option(help="a bundle; without it, the released weights")] = None,
+    endpoint: EndpointOption = None,
+) -> None:
+    """Print a line per picture: path, tab, label."""
+    if bundle is not None and endpoint is not None:
+        raise ConfigError("give --bundle or --endpoint, not both")
+    if endpoint is not None:
+        from attack.wire.client import Client
+
+        with Client(endpoint) as client:
+            for picture in pictures:
+                print(f"{picture}\t{client.predict(picture)}", flush=True)
+    else:
+        from attack.local import LocalOracle, release
+
+        oracle = LocalOracle(bundle or release())
+        for picture in pictures:
+            print(f"{picture}\t{oracle.label_of_file(picture)}", flush=True)

@@ -1,0 +1,137 @@
+"""The boundary attack (Brendel, Rauber and Bethge 2018, arXiv:1712.04248): a random walk along the boundary.
+
+N probes, D values of a picture.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from attack.decision.problem import Attack, Problem, Vector, noise, norm, to_lattice
+from attack.decision.starts import find_start
+from model.pixels import Pixels
+
+
+@dataclass(frozen=True)
+class BoundaryParameters:
+    """The defaults are those that the challenge's kit ran (foolbox 1.5)."""
+
+    steps: int = 5000
+    """Steps; each tries up to `max_directions` probes."""
+    max_directions: int = 25
+    """Directions tried in a step before the next begins."""
+    batch: int = 1
+    """Directions tried at once; the kit tuned it between 1 and 25 for speed alone."""
+    spherical_step: float = 1e-2
+    """First step on the sphere about the original, relative to the distance."""
+    source_step: float = 1e-2
+    """First step towards the original, relative to the distance."""
+    step_adaptation: float = 1.5
+    """Factor by which both steps grow or shrink."""
+    check_every: int = 10
+    """Every so many steps the spherical step alone is probed too, for the statistics."""
+    spherical_window: int = 100
+    """Spherical probes that an adaptation looks back on."""
+    source_window: int = 30
+    """Probes with both steps that an adaptation looks back on."""
+
+
+TUNED = BoundaryParameters(
+    max_directions=8, batch=4, check_every=5, spherical_window=15, source_window=15, spherical_step=3e-2
+)
+"""Shorter memory: the kit's adapts every thousandth step and spends a small budget on its first guess."""
+
+
+def boundary(problem: Problem, parameters: BoundaryParameters | None = None) -> Attack:
+    """Walk along the boundary from the start that `find_start` finds.
+
+    Differs from the paper and foolbox in that every point is a picture of the 8-bit lattice: steps shorter than the
+    lattice come back to the same point, so the walk ends once the source step is below a hundredth of a level.
+    """
+    parameters = parameters or BoundaryParameters()
+    start = yield from find_start(problem)
+    if start is not None:
+        yield from _Walk(problem, start, parameters).steps()
+
+
+class _Walk:
+    def __init__(self, problem: Problem, start: Vector, parameters: BoundaryParameters) -> None:
+        self.problem, self.point, self.parameters = problem, start, parameters
+        self.spherical_step, self.source_step = parameters.spherical_step, parameters.source_step
+        self.spherical_hits: deque[bool] = deque(maxlen=parameters.spherical_window)
+        self.source_hits: deque[bool] = deque(maxlen=parameters.source_window)
+
+    def steps(self) -> Attack:
+        for step in range(self.parameters.steps):
+            distance = norm(self.point - self.problem.original)
+            if distance * self.source_step < 1e-2:
+                return
+            if step % self.parameters.check_every == 0:
+                yield from self._step_with_statistics(distance)
+                self._adapt()
+            else:
+                yield from self._step(distance)
+
+    def _step(self, distance: float) -> Attack:
+        for _ in range(0, self.parameters.max_directions, self.parameters.batch):
+            probes = self._candidates(distance, self.parameters.batch, self.source_step)
+            hits = yield probes
+            if self._accept(probes[hits], distance):
+                return
+
+    def _step_with_statistics(self, distance: float) -> Attack:
+        """As `_step`, and the spherical step alone is probed beside every candidate."""
+        for _ in range(0, self.parameters.max_directions, self.parameters.batch):
+            directions = self._directions(distance, self.parameters.batch)
+            both = np.concatenate(
+                [self._at(directions, distance, 0.0), self._at(directions, distance, self.source_step)]
+            )
+            hits = yield both
+            self.spherical_hits.extend(hits[: len(directions)].tolist())
+            self.source_hits.extend(hits[len(directions) :].tolist())
+            if self._accept(both[len(directions) :][hits[len(directions) :]], distance):
+                return
+
+    def _accept(self, wrong: Pixels, distance: float) -> bool:
+        if len(wrong) == 0:
+            return False
+        points = wrong.astype(np.float32)
+        lengths = [norm(point - self.problem.original) for point in points]
+        nearest = int(np.argmin(lengths))
+        if lengths[nearest] >= distance:
+            return False
+        self.point = points[nearest]
+        return True
+
+    def _candidates(self, distance: float, n: int, source_step: float) -> Pixels:
+        return self._at(self._directions(distance, n), distance, source_step)
+
+    def _directions(self, distance: float, n: int) -> Vector:
+        """(n, D) unit vectors: the one from the original to the point, turned by the spherical step."""
+        radius = (self.point - self.problem.original) / np.float32(distance)
+        tangents = noise(self.problem, n)
+        tangents -= np.outer(tangents @ radius, radius)
+        tangents *= (self.spherical_step / np.linalg.norm(tangents, axis=1, keepdims=True)).astype(np.float32)
+        tangents += radius
+        tangents *= np.float32(1 / np.sqrt(1 + self.spherical_step**2))
+        return tangents
+
+    def _at(self, directions: Vector, distance: float, source_step: float) -> Pixels:
+        return to_lattice(self.problem.original + np.float32(distance * (1 - source_step)) * directions)
+
+    def _adapt(self) -> None:
+        """Foolbox's rule: half of the spherical steps and a quarter of the source steps should end wrong."""
+        factor = self.parameters.step_adaptation
+        if len(self.spherical_hits) == self.spherical_hits.maxlen:
+            share = sum(self.spherical_hits) / len(self.spherical_hits)
+            change = factor if share > 0.5 else 1 / factor if share < 0.2 else 1.0
+            self.spherical_step, self.source_step = self.spherical_step * change, self.source_step * change
+            if change != 1:
+                self.spherical_hits.clear()
+        if len(self.source_hits) == self.source_hits.maxlen:
+            share = sum(self.source_hits) / len(self.source_hits)
+            change = factor if share > 0.25 else 1 / factor if share < 0.1 else 1.0
+            self.source_step *= change
+            if change != 1:
+                self.source_hits.clear()

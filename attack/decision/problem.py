@@ -1,0 +1,82 @@
+"""What a label-only attack is given, and what it does on the 8-bit lattice.
+
+N probes, D = 3 * side * side values of one picture, flattened (row, column, channel). All arithmetic is float32 in
+pixel units, [0, 255]; a probe is uint8. L2 in [0, 1] units is the pixel-unit distance / 255.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from model.pixels import Pixels
+
+Vector = npt.NDArray[np.float32]
+"""(D,) or (N, D), pixel units."""
+Hits = npt.NDArray[np.bool_]
+"""(N,) whether the endpoint answered the wrong class; an abstention is no hit."""
+Attack = Generator[Pixels, Hits, None]
+"""Yields (N, D) uint8 probes of one picture, receives (N,) hits."""
+
+_TAPE_LENGTH: Final = 2**20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One picture to attack."""
+
+    original: Vector
+    """(D,) the picture that distances are measured from."""
+    side: int
+    """Side in pixels; D = 3 * side * side."""
+    rng: np.random.Generator
+    """The attack's only source of chance: same seed and same answers, same probes."""
+    others: Callable[[], Iterator[Pixels]]
+    """Pictures (D,) of the class that the endpoint should be made to answer, in random order."""
+    budget: int = 5000
+    """Queries that may be spent, for attacks that plan."""
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return len(self.original)
+
+
+def to_lattice(x: Vector) -> Pixels:
+    """Nearest picture: rounded and clipped to 0..255. Overwrites `x`."""
+    np.rint(x, out=x)
+    np.clip(x, 0, 255, out=x)
+    return x.astype(np.uint8)
+
+
+def norm(x: Vector) -> float:
+    """Euclidean length of a (D,) vector."""
+    return float(np.sqrt(x @ x))
+
+
+def distances(problem: Problem, probes: Pixels) -> npt.NDArray[np.float32]:
+    """(N, D) probes -> (N,) L2 to the original, pixel units."""
+    difference = probes - problem.original
+    squares: Vector = np.einsum("nd,nd->n", difference, difference)
+    return np.sqrt(squares)
+
+
+def noise(problem: Problem, n: int) -> Vector:
+    """(n, D) standard normal directions: windows of a long tape at random places, with random signs.
+
+    Drawing 150,528 normal values costs 2 ms of CPU, a window of a tape next to nothing (Salimans et al. 2017, 2.1).
+    """
+    tape = _tape(_TAPE_LENGTH + problem.dim)
+    places = problem.rng.integers(0, _TAPE_LENGTH, n)
+    signs = problem.rng.integers(0, 2, n) * 2 - 1
+    return np.stack(
+        [tape[place : place + problem.dim] * np.float32(sign) for place, sign in zip(places, signs, strict=True)]
+    )
+
+
+@cache
+def _tape(length: int) -> Vector:
+    return np.random.Generator(np.random.SFC64(0)).standard_normal(length, dtype=np.float32)

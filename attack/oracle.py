@@ -1,0 +1,60 @@
+"""Who answers: one interface for a live endpoint and for a bundle in this process. N batch, S side."""
+
+from typing import Protocol
+
+from attack.wire.client import Client
+from model.pixels import Pixels
+
+
+class Oracle(Protocol):
+    """Labels for pictures, and how many may be asked at once."""
+
+    @property
+    def input_size(self) -> int:
+        """Side S in pixels of the pictures."""
+
+    @property
+    def max_batch(self) -> int:
+        """Pictures per request."""
+
+    @property
+    def identity(self) -> str | None:
+        """Hash of the weights, where it is known."""
+
+    @property
+    def slots(self) -> int:
+        """Requests that may be under way now."""
+
+    @property
+    def max_slots(self) -> int:
+        """Most requests that will ever be under way."""
+
+    def labels(self, pixels: Pixels) -> list[str]:
+        """uint8 (N, S, S, 3) -> N of bicycle | bird | abstain."""
+
+    def label_of_png(self, png: bytes) -> str:
+        """The label of a PNG file, by the way a user would send it."""
+
+
+class RemoteOracle:
+    """A live endpoint."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.input_size, self.max_batch = client.info.input_size, client.info.max_batch
+        weights = client.info.raw.get("weights_sha256")
+        self.identity = weights if isinstance(weights, str) else None
+        self.max_slots = client.pace.max_slots
+
+    @property
+    def slots(self) -> int:
+        """What the endpoint bears at the moment."""
+        return self.client.pace.slots
+
+    def labels(self, pixels: Pixels) -> list[str]:
+        """Labels over HTTP."""
+        return self.client.predict_batch(pixels)
+
+    def label_of_png(self, png: bytes) -> str:
+        """The PNG goes over the wire as it is."""
+        return self.client.predict(png)

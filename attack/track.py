@@ -1,0 +1,161 @@
+"""One photo under attack: its queries counted, its nearest adversarial kept, its status told.
+
+N probes, D values of a picture, S side.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from attack.decision.problem import Attack, Problem
+from model.errors import ConfigError
+from model.labels import ABSTAIN, CLASSES
+from model.pixels import Pixels
+
+Status = Literal["adversarial", "robust", "misclassified", "abstained", "failed"]
+KEY_BYTES: Final = 16
+
+
+@dataclass
+class Outcome:
+    """What came of one photo. Distances are in [0, 1] units at the endpoint's side."""
+
+    name: str
+    label: str
+    status: Status = "robust"
+    reason: str | None = None
+    queries: int = 0
+    original: Pixels | None = None
+    """(S, S, 3) what distances are measured from: the photo, or its spatial map."""
+    adversarial: Pixels | None = None
+    """(S, S, 3) the nearest picture answered wrongly, also beyond the limit."""
+    l2: float | None = None
+    linf: float | None = None
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    """(queries, l2) whenever the distance fell."""
+    spatial: dict[str, float] | None = None
+    """The map that was applied first."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to a photo: an optional map, then an attack."""
+
+    clean: Pixels
+    """(S, S, 3)"""
+    mapped: Pixels | None
+    spatial: dict[str, float] | None
+    attack: Callable[[Problem], Attack]
+    problem: Problem
+
+
+class Track:
+    """Drives a photo's attack: `pending` pictures are to be asked, `answer` takes their labels.
+
+    Equal probes are asked once. The labels determine everything that follows, so the same labels give the same end.
+    """
+
+    def __init__(self, outcome: Outcome, plan: Plan) -> None:
+        self.outcome, self.plan = outcome, plan
+        self.side = plan.problem.side
+        self.wrong = CLASSES[1 - CLASSES.index(outcome.label)]
+        outcome.original = plan.clean if plan.mapped is None else plan.mapped
+        outcome.spatial = plan.spatial
+        self._known: dict[bytes, str] = {}
+        self._keys: list[bytes] = []
+        self._asked: list[bytes] = []
+        self._course = self._run()
+        self._take(next(self._course))
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to ask."""
+        return len(self.pending) == 0
+
+    def crc(self) -> int:
+        """CRC-32 of `pending`: what a journal tells one chunk from another by."""
+        return zlib.crc32(np.ascontiguousarray(self.pending).data)
+
+    def replay(self, answers: list[tuple[int, list[str]]]) -> None:
+        """Take the answers of an earlier run. Raises ConfigError unless they belong to the same probes."""
+        for crc, labels in answers:
+            if self.done or crc != self.crc() or len(labels) != len(self.pending):
+                name = self.outcome.name
+                raise ConfigError(f"{name}: the journal holds other probes (another version?); leave out --resume")
+            self.answer(labels)
+
+    def answer(self, labels: list[str]) -> None:
+        """Take the labels of `pending`, and go on until there is something new to ask or the end is reached."""
+        first = self.outcome.queries
+        for key, label in zip(self._asked, labels, strict=True):
+            self._known[key] = label
+        self.outcome.queries += len(labels)
+        self._note_hits(labels, first)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Answer chunks from memory as long as they hold nothing new."""
+        while all(key in self._known for key in self._keys):
+            try:
+                self._take(self._course.send([self._known[key] for key in self._keys]))
+            except StopIteration:
+                self.close()
+                return
+            if len(self.pending):
+                return
+        self.close()  # the budget cut the chunk short
+
+    def close(self) -> None:
+        """Give up what only a running attack needs."""
+        self._course.close()
+        self._known, self._keys, self._asked = {}, [], []
+        self._chunk = self.pending = np.empty((0, self.side, self.side, 3), np.uint8)
+
+    def _take(self, chunk: Pixels) -> None:
+        self._chunk = chunk.reshape(-1, self.side, self.side, 3)
+        self._keys = [hashlib.sha256(picture).digest()[:KEY_BYTES] for picture in np.ascontiguousarray(self._chunk)]
+        new = {key: place for place, key in reversed(list(enumerate(self._keys))) if key not in self._known}
+        left = self.plan.problem.budget - self.outcome.queries
+        self._places = sorted(new.values())[:left]
+        self._asked = [self._keys[place] for place in self._places]
+        self.pending = self._chunk[self._places]
+
+    def _run(self) -> Generator[Pixels, list[str], None]:
+        """The protocol: clean photo, mapped photo, attack."""
+        clean = (yield self.plan.clean[None])[0]
+        if clean == ABSTAIN:
+            self.outcome.status = "abstained"
+            return
+        if clean == self.wrong:
+            self.outcome.status = "misclassified"
+            return
+        if self.plan.mapped is not None and (yield self.plan.mapped[None])[0] == self.wrong:
+            return
+        attack = self.plan.attack(self.plan.problem)
+        try:
+            probes = next(attack)
+            while True:
+                labels = yield probes
+                probes = attack.send(np.array([label == self.wrong for label in labels]))
+        except StopIteration:
+            if self.outcome.adversarial is None:
+                self.outcome.status, self.outcome.reason = "failed", "no start: nothing tried was answered wrongly"
+
+    def _note_hits(self, labels: list[str], queries: int) -> None:
+        """Keep the nearest wrong answer to the picture that distances are measured from."""
+        if queries == 0 and labels[0] != self.outcome.label:
+            return  # the clean photo itself
+        hits = [place for place, label in enumerate(labels) if label == self.wrong]
+        if not hits:
+            return
+        difference = self.pending[hits].reshape(len(hits), -1) - self.plan.problem.original
+        lengths = np.sqrt(np.einsum("nd,nd->n", difference, difference)) / 255
+        for place, length in zip(hits, lengths.tolist(), strict=True):
+            if self.outcome.l2 is None or length < self.outcome.l2:
+                self.outcome.l2 = length
+                self.outcome.adversarial = self.pending[place].copy()
+                self.outcome.curve.append((queries + place + 1, length))

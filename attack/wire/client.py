@@ -1,0 +1,138 @@
+"""The sync client of a label-only endpoint: labels for pictures, and retries that a user need not think about.
+
+    with Client("http://127.0.0.1:8000") as client:
+        client.predict(Path("bird.jpg"))            # "bird"
+        client.predict_batch(pixels)                # uint8 (N, H, W, 3) -> ["bird", "abstain", ...]
+
+N batch, H height, W width.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+import numpy as np
+
+from attack.wire.messages import (
+    IMAGE_TYPES,
+    NPY,
+    Info,
+    npy_body,
+    read_info,
+    read_label,
+    read_labels,
+)
+from attack.wire.pace import Pace
+from attack.wire.retry import RETRIED, Attempts, RetryPolicy
+from model.errors import ConfigError, ImageError
+from model.pixels import Pixels
+
+Picture = Path | bytes | Pixels
+"""A file, the bytes of one (PNG), or uint8 (H, W, 3) pixels."""
+
+
+class Client:
+    """Labels over HTTP. Safe to share between threads; every request is retried by one policy.
+
+    Raises EndpointError when the endpoint cannot be reached within `retry.patience_s` or answers something that is no
+    label, ConfigError for a URL that is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30.0,
+        retry: RetryPolicy | None = None,
+        max_slots: int = 8,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = checked_url(url)
+        self.retry = retry or RetryPolicy()
+        self.pace = Pace(max_slots=max_slots)
+        limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
+        self._http = httpx.Client(
+            base_url=self.url, timeout=timeout_s, headers=headers, limits=limits, transport=transport
+        )
+        self._info: Info | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    @property
+    def info(self) -> Info:
+        """Input size and limits of the endpoint, asked once."""
+        if self._info is None:
+            self._info = read_info(self._send(self._http.build_request("GET", "/info")))
+        return self._info
+
+    def predict(self, picture: Picture) -> str:
+        """The label of one picture; a file is sent as it is, the endpoint resizes it."""
+        content, content_type = encoded(picture)
+        return read_label(self._post("/predict", content, content_type))
+
+    def predict_batch(self, pixels: Pixels) -> list[str]:
+        """uint8 (N, H, W, 3) -> N labels. More than the endpoint's `max_batch` go as several requests."""
+        step = self.info.max_batch
+        labels: list[str] = []
+        for part in (pixels[i : i + step] for i in range(0, len(pixels), step)):
+            labels += read_labels(self._post("/predict/batch", npy_body(part), NPY), part)
+        return labels
+
+    def _post(self, path: str, content: bytes, content_type: str) -> httpx.Response:
+        return self._send(
+            self._http.build_request("POST", path, content=content, headers={"Content-Type": content_type})
+        )
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        attempts = Attempts(self.retry, str(request.url), self.pace.failed)
+        while True:
+            try:
+                response = self._http.send(request)
+            except self.retry.retry_errors as error:
+                wait_s = attempts.after(None, error)
+            else:
+                if response.status_code not in RETRIED:
+                    self.pace.succeeded()
+                    return response
+                wait_s = attempts.after(response)
+            time.sleep(wait_s)
+
+
+def encoded(picture: Picture) -> tuple[bytes, str]:
+    """The body and the content type of one picture. Raises ImageError for a file that cannot be read or sent."""
+    if isinstance(picture, np.ndarray):
+        return npy_body(picture), NPY
+    if isinstance(picture, bytes):
+        return picture, IMAGE_TYPES[".png"]
+    content_type = IMAGE_TYPES.get(picture.suffix.lower())
+    if content_type is None:
+        raise ImageError(f"{picture}: not one of {', '.join(IMAGE_TYPES)}")
+    try:
+        return picture.read_bytes(), content_type
+    except OSError as error:
+        raise ImageError(f"{picture}: {error.strerror}") from error
+
+
+def checked_url(url: str) -> str:
+    """The URL without a trailing slash. Raises ConfigError unless it is http(s) with a host."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"{url!r} is no URL ({error}); give http://HOST:PORT") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(f"{url!r} is no endpoint; give http://HOST:PORT")
+    return url.rstrip("/")

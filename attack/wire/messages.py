@@ -1,0 +1,113 @@
+"""What goes over the wire: npy bodies there, labels and problem details back.
+
+N batch, H height, W width.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+import numpy as np
+
+from model.errors import EndpointError
+from model.labels import CLASSES, LABELS
+from model.pixels import Pixels
+
+NPY: Final = "application/x-npy"
+IMAGE_TYPES: Final = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+}
+DEFAULT_BATCH: Final = 64
+
+
+@dataclass(frozen=True)
+class Info:
+    """What an attacker needs of `GET /info`."""
+
+    input_size: int
+    """Side in pixels of the square that the endpoint classifies."""
+    max_batch: int
+    """Pictures per request."""
+    raw: Mapping[str, Any]
+    """The whole answer."""
+
+
+def npy_body(pixels: Pixels) -> bytes:
+    """A uint8 array as the bytes of a .npy file, with one copy of the pixels."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": pixels.shape})
+    return b"".join((header.getbuffer(), np.ascontiguousarray(pixels).data.cast("B")))
+
+
+def read_info(response: httpx.Response) -> Info:
+    """Raises EndpointError when the answer is not that of an endpoint of this kind."""
+    raw = _json(response)
+    size = raw.get("input_size")
+    classes = raw.get("classes")
+    if not isinstance(size, int) or not 1 <= size <= 4096:
+        raise EndpointError(f"{response.url}: input_size is {size!r}; expected a side in pixels")
+    if classes is None or set(classes) - set(LABELS) or not set(CLASSES) <= set(classes):
+        raise EndpointError(f"{response.url}: classes are {classes!r}; expected {list(CLASSES)}")
+    limits = raw.get("limits")
+    max_batch = limits.get("max_batch") if isinstance(limits, dict) else None
+    return Info(size, max_batch if isinstance(max_batch, int) and max_batch > 0 else DEFAULT_BATCH, raw)
+
+
+def read_label(response: httpx.Response) -> str:
+    """The label of one picture."""
+    return _checked(response, _json(response).get("label"))
+
+
+def read_labels(response: httpx.Response, pixels: Pixels) -> list[str]:
+    """The labels of (N, H, W, 3) pixels; N of them, and of the very pixels that were sent, or an EndpointError."""
+    labels = _json(response).get("labels")
+    if not isinstance(labels, list) or len(labels) != len(pixels):
+        raise EndpointError(f"{response.url}: answered {str(labels)[:80]!r} to {len(pixels)} pictures")
+    _check_hashes(response, pixels)
+    return [_checked(response, label) for label in labels]
+
+
+def raise_for_status(response: httpx.Response) -> httpx.Response:
+    """The response, or an EndpointError with the problem's own words."""
+    if response.status_code == httpx.codes.OK:
+        return response
+    try:
+        problem = response.json()
+        words = problem.get("detail") or problem.get("title") or ""
+    except (ValueError, AttributeError):
+        words = response.text[:200]
+    raise EndpointError(f"{response.url}: status {response.status_code} {' '.join(str(words).split())}".rstrip())
+
+
+def _check_hashes(response: httpx.Response, pixels: Pixels) -> None:
+    stated = response.headers.get("Pixels-SHA256")
+    if stated is None:
+        return
+    sent = [hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest() for picture in pixels]
+    if [part.strip().lower() for part in stated.split(",")] != sent:
+        raise EndpointError(
+            f"{response.url}: classified other pixels than were sent; is something resizing on the way?"
+        )
+
+
+def _checked(response: httpx.Response, label: object) -> str:
+    if not isinstance(label, str) or label not in LABELS:
+        raise EndpointError(f"{response.url}: answered {str(label)[:80]!r}; expected one of {list(LABELS)}")
+    return label
+
+
+def _json(response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer = raise_for_status(response).json()
+    except ValueError as error:
+        raise EndpointError(f"{response.url}: the answer is no JSON") from error
+    if not isinstance(answer, dict):
+        raise EndpointError(f"{response.url}: the answer is no JSON object")
+    return answer

@@ -1,0 +1,72 @@
+"""When to ask an endpoint again, and how long to wait before: one policy for the sync and the async client."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+
+from model.errors import EndpointError
+
+BUSY: Final = frozenset({429, 503})
+RETRIED: Final = BUSY | {408, 500, 502, 504}
+"""Status codes of troubles that pass. Asking for a label changes nothing there, so asking twice is harmless."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Full-jitter exponential backoff (Brooker 2015), and Retry-After where the endpoint sends one."""
+
+    first_wait_s: float = 0.05
+    """Upper end of the first random wait; it doubles with every attempt."""
+    longest_wait_s: float = 10.0
+    """Upper end of any random wait."""
+    patience_s: float = 300.0
+    """A request that has found no answer for so long is given up."""
+    retry_errors: tuple[type[Exception], ...] = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+    """What else is asked again: time-outs, refused and reset connections, answers cut short."""
+
+    def wait_s(self, attempt: int, response: httpx.Response | None) -> float:
+        """Seconds before attempt number `attempt` + 1 (counted from 0)."""
+        asked = retry_after_s(response) if response is not None else None
+        if asked is not None:
+            return asked
+        ceiling = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(attempt, 30))
+        return random.uniform(0, ceiling)  # noqa: S311  (jitter, not a secret)
+
+
+def retry_after_s(response: httpx.Response) -> float | None:
+    """Retry-After in seconds (RFC 9110: a number, or a date), None where it is absent or unreadable."""
+    value = response.headers.get("Retry-After")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None
+
+
+class Attempts:
+    """The attempts at one request: counts them, and says how long to wait or that patience is at its end."""
+
+    def __init__(self, policy: RetryPolicy, url: str, note: Callable[[bool], None]) -> None:
+        self.policy, self.url, self.note = policy, url, note
+        self.count = 0
+        self.ends_at = time.monotonic() + policy.patience_s
+
+    def after(self, response: httpx.Response | None, error: Exception | None = None) -> float:
+        """Seconds to wait after this failure. Raises EndpointError once patience has run out."""
+        self.note(response is not None and response.status_code in BUSY)
+        wait_s = self.policy.wait_s(self.count, response)
+        self.count += 1
+        if time.monotonic() + wait_s > self.ends_at:
+            trouble = f"status {response.status_code}" if response is not None else type(error).__name__
+            raise EndpointError(f"{self.url}: {trouble} after {self.count} attempts in {self.policy.patience_s:g} s")
+        return wait_s

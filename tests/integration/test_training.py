@@ -1,0 +1,182 @@
+"""Whole training runs on tiny pictures: they learn, leave what they promise, resume bit for bit, and stop cleanly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model.bundle import load_bundle
+from model.errors import DataError, TrainingError
+from train import loop
+from train.config import TrainConfig, parse_config
+from train.loop import train
+from train.validation import Accuracy, Validation
+
+pytestmark = pytest.mark.integration
+
+RUN = {
+    "epochs": 4,
+    "batch_size": 8,
+    "input_size": 32,
+    "threads": 1,
+    "architecture": {"backbone": "resnet18"},
+    "loss": {
+        "epsilon": "4/255",
+        "step_size": "2/255",
+        "perturb_steps": 2,
+        "natural_epochs": 1,
+        "epsilon_warmup_epochs": 1,
+    },
+    "spatial": {"warmup_epochs": 1},
+    "augment": {"backdrop": 0, "grey": 0, "saturation": 0},
+    "optimizer": {"ema_decay": 0.9},
+    "validation": {"photos": 16, "perturb_steps": 3},
+}
+
+
+def run_config(**changes: object) -> TrainConfig:
+    return parse_config(RUN | changes, "test")
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished")
+    return out, train(run_config(), tiny_photos, out)
+
+
+def test_a_run_learns_and_leaves_a_bundle_metrics_and_curves(finished):
+    out, validation = finished
+    assert validation.natural.at_100 >= 0.9
+    classifier = load_bundle(out)
+    assert classifier.input_size == 32
+    assert classifier.metadata.training["data"]["train"]["bird"] == 16
+    assert len(classifier.metadata.training["data"]["train"]["sha256"]) == 64
+    assert classifier.metadata.metrics["val"]["natural_at_100"] == pytest.approx(validation.natural.at_100, abs=1e-4)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert {"loss", "loss_robust", "natural", "robust", "images_per_s"} <= set().union(*lines)
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_threshold_covers_the_share_of_val(finished, tiny_photos):
+    out, _ = finished
+    classifier = load_bundle(out)
+    val = loop.open_cache(tiny_photos / "val", 32)
+    with torch.inference_mode():
+        answers = classifier.decide(classifier(val.take(torch.arange(16)).float() / 255))
+    assert sum(answer != "abstain" for answer in answers) == int(0.8 * 16)
+
+
+def test_a_finished_run_is_not_overwritten(finished, tiny_photos):
+    out, _ = finished
+    before = weights(out)
+    with pytest.raises(DataError, match="--resume"):
+        train(run_config(), tiny_photos, out)
+    with pytest.raises(DataError, match="another configuration"):
+        train(run_config(seed=1), tiny_photos, out, resume=True)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
+
+
+def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tmp_path):
+    """kill -9 in mid-run, twice; the resumed run ends with the weights and the log of the uninterrupted one."""
+    config = tmp_path / "run.toml"
+    config.write_text(_toml(RUN))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "trades_bob", "train", str(config), "--data", str(tiny_photos), "--out", str(out)]
+    for _ in range(2):
+        _kill_after_progress([*command, "--resume"], out)
+    subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=300)
+    expected = weights(finished[0])
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(out).items())
+    assert _figures(out) == _figures(finished[0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_checkpoint(tiny_photos, tmp_path):
+    config = run_config(optimizer={"learning_rate": 1e30, "clip_norm": 1e30, "warmup_epochs": 0, "name": "sgd"})
+    with pytest.raises(TrainingError, match="not finite at step"):
+        train(config, tiny_photos, tmp_path)
+    if (tmp_path / "checkpoint.pt").exists():
+        kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        assert all(tensor.isfinite().all() for tensor in kept["network"].values())
+
+
+def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(tiny_photos, tmp_path, monkeypatch):
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("train.checkpoint.replace_file", full)
+    with pytest.raises(TrainingError, match=r"checkpoint.pt: No space left on device"):
+        train(run_config(epochs=1), tiny_photos, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["madry", "natural"])
+def test_the_other_losses_run(kind, tiny_photos, tmp_path):
+    validation = train(run_config(epochs=3, loss={**RUN["loss"], "kind": kind}), tiny_photos, tmp_path)
+    assert validation.natural.at_100 > 0.6
+
+
+def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
+    config = run_config(epochs=0.25, start_from=str(finished[0]), input_size=48)
+    assert train(config, tiny_photos, tmp_path).natural.at_100 > 0.6
+    assert load_bundle(tmp_path).input_size == 48
+
+
+def test_early_stop_keeps_the_best_weights(tiny_photos, tmp_path, monkeypatch):
+    """With a measure that only falls the run stops after `patience` and releases the first weights."""
+    real = loop.Trainer._measure
+    calls = iter(range(1000))
+
+    def falling(self, network, attacked):
+        validation = real(self, network, attacked)
+        return Validation(validation.natural, Accuracy(1 - next(calls) / 100, 0.0), 16, 16)
+
+    monkeypatch.setattr(loop.Trainer, "_measure", falling)
+    natural = {**RUN["loss"], "kind": "natural"}
+    train(
+        run_config(epochs=20, loss=natural, spatial={}, validation={**RUN["validation"], "patience": 2}),
+        tiny_photos,
+        tmp_path,
+    )
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert kept["step"] == 3 * 4, "one good validation, then two that are worse"
+    assert all(torch.equal(tensor.float(), kept["best"][name].float()) for name, tensor in weights(tmp_path).items())
+    assert not torch.equal(kept["best"]["backbone.fc.weight"], kept["average"]["backbone.fc.weight"])
+
+
+def _kill_after_progress(command: list[str], out: Path) -> None:
+    """Start the run, wait for two more lines of metrics, kill -9."""
+    lines = len(_lines(out))
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(_lines(out)) < lines + 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _lines(out: Path) -> list[str]:
+    file = out / "metrics.jsonl"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def _figures(out: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in json.loads(line).items() if k != "images_per_s"} for line in _lines(out)]
+
+
+def _toml(table: dict[str, object]) -> str:
+    plain = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for section, values in table.items():
+        if isinstance(values, dict):
+            plain += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    return "\n".join(plain)
