@@ -5,6 +5,7 @@ import sys
 import typer
 
 from attack.commands import attack, predict
+from attack.evaluation.commands import evaluate
 from model.errors import TradesBobError
 from train.commands import demo, train
 from train.data_commands import data_app
@@ -23,6 +24,7 @@ app = typer.Typer(
 
 app.command()(predict)
 app.command()(attack)
+app.command()(evaluate)
 app.command()(train)
 app.command()(demo)
 app.add_typer(data_app, name="data")
