@@ -3,27 +3,18 @@
 N batch, C channels (RGB), H height, W width.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from model.metadata import Architecture
 from model.vision import torchvision
+
+__all__ = ["Architecture", "PixelClassifier"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class Architecture(BaseModel):
-    """What must be known to build the network before its weights are read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
-    """One of torchvision's residual networks; the released defence is a `resnet50`."""
-    activation: Literal["relu", "silu"] = "relu"
-    """Smooth activations (`silu`) gain robustness (Xie et al. 2020); torchvision's own is `relu`."""
 
 
 class PixelClassifier(nn.Module):

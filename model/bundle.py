@@ -6,47 +6,28 @@ load_bundle(path) -> Classifier        refuses whatever is truncated, altered or
 
 import hashlib
 from pathlib import Path
-from typing import Any, Final
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from model.architecture import Architecture, PixelClassifier
+from model.architecture import PixelClassifier
 from model.decision import decide
 from model.errors import BundleError
 from model.files import replace_file
-from model.labels import CLASSES
+from model.metadata import METADATA_FILE, WEIGHTS_FILE, BundleMetadata, read_metadata, read_weights
 
-FORMAT_VERSION: Final = 1
-WEIGHTS_FILE: Final = "model.safetensors"
-METADATA_FILE: Final = "bundle.json"
-MAX_METADATA_BYTES: Final = 16 * 2**20
-
-
-class BundleMetadata(BaseModel):
-    """What `bundle.json` holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    format_version: int = FORMAT_VERSION
-    architecture: Architecture = Architecture()
-    classes: tuple[str, ...] = CLASSES
-    input_size: int = Field(default=224, ge=32, le=1024)
-    """Side in pixels of the square that the service classifies."""
-    abstain_below: float
-    """Answers whose confidence (largest logit) is below this are `abstain`."""
-    coverage: float = Field(default=0.8, gt=0, le=1)
-    """Share of the clean calibration photos that the threshold covers."""
-    weights_sha256: str = ""
-    """Hex SHA-256 of the bytes of `model.safetensors`."""
-    training: dict[str, Any] = {}
-    """Configuration, data digest, seed and versions of the run that made the weights."""
-    metrics: dict[str, Any] = {}
-    """Figures of that run, for people; nothing reads them back."""
+__all__ = [
+    "METADATA_FILE",
+    "WEIGHTS_FILE",
+    "BundleMetadata",
+    "Classifier",
+    "load_bundle",
+    "read_metadata",
+    "save_bundle",
+]
 
 
 class Classifier(nn.Module):
@@ -98,13 +79,7 @@ def load_bundle(path: str | Path, device: str | torch.device = "cpu") -> Classif
     """
     path = Path(path)
     metadata = read_metadata(path)
-    weights = _read(path / WEIGHTS_FILE)
-    digest = hashlib.sha256(weights).hexdigest()
-    if digest != metadata.weights_sha256:
-        raise BundleError(
-            f"{path / WEIGHTS_FILE}: truncated or altered (SHA-256 {digest[:12]}..., {METADATA_FILE} says "
-            f"{metadata.weights_sha256[:12]}...); fetch the bundle again"
-        )
+    weights = read_weights(path, metadata)
     network = PixelClassifier(metadata.architecture)
     try:
         # strict: a missing, foreign or misshapen tensor is refused; copying into float32 parameters undoes float16.
@@ -114,35 +89,8 @@ def load_bundle(path: str | Path, device: str | torch.device = "cpu") -> Classif
     return Classifier(network, metadata).eval().to(device)
 
 
-def read_metadata(path: Path) -> BundleMetadata:
-    """Read and validate `bundle.json` alone. Raises BundleError."""
-    file = path / METADATA_FILE
-    try:
-        metadata = BundleMetadata.model_validate_json(_read(file, MAX_METADATA_BYTES))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise BundleError(f"{file}: {where}: {first['msg']}") from error
-    if metadata.format_version != FORMAT_VERSION:
-        raise BundleError(f"{file}: format_version {metadata.format_version}; this version reads {FORMAT_VERSION}")
-    if metadata.classes != CLASSES:
-        raise BundleError(f"{file}: classes are {list(metadata.classes)}; expected {list(CLASSES)}")
-    return metadata
-
-
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-
-
-def _read(file: Path, max_bytes: int | None = None) -> bytes:
-    try:
-        if max_bytes is not None and file.stat().st_size > max_bytes:
-            raise BundleError(f"{file}: {file.stat().st_size} bytes; at most {max_bytes} are read")
-        return file.read_bytes()
-    except FileNotFoundError as error:
-        raise BundleError(f"{file}: no such file; a bundle holds {METADATA_FILE} and {WEIGHTS_FILE}") from error
-    except OSError as error:
-        raise BundleError(f"{file}: {error.strerror}") from error
 
 
 def _first_line(error: Exception) -> str:

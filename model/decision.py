@@ -1,8 +1,9 @@
 """From logits to an answer: bicycle, bird or abstain. N batch."""
 
+import torch
 from torch import Tensor
 
-from model.labels import ABSTAIN, CLASSES
+from model.answers import answers
 
 
 def confidence(logits: Tensor) -> Tensor:
@@ -11,13 +12,9 @@ def confidence(logits: Tensor) -> Tensor:
 
 
 def decide(logits: Tensor, abstain_below: float) -> list[str]:
-    """(N, 2) logits -> N labels: `abstain` where the confidence is below the threshold, else the larger logit's class.
-
-    Equal logits count as class 0, as in the kit. Logits that are not finite abstain: they are no evidence.
-    """
-    winners = (logits[:, 1] > logits[:, 0]).tolist()
-    certain = ((confidence(logits) >= abstain_below) & logits.isfinite().all(dim=1)).tolist()
-    return [CLASSES[winner] if sure else ABSTAIN for winner, sure in zip(winners, certain, strict=True)]
+    """(N, 2) logits on any device -> N labels; the rule is that of `model.answers`."""
+    logits = logits.detach().cpu()
+    return answers((logits if logits.dtype != torch.bfloat16 else logits.float()).numpy(), abstain_below)
 
 
 def calibrate(logits: Tensor, coverage: float) -> float:

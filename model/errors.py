@@ -25,8 +25,20 @@ class ImageError(UserError):
     """Bytes that are no picture, or a picture beyond the limits."""
 
 
+class ImageTooLargeError(ImageError):
+    """A picture with too many pixels."""
+
+
+class ImageShapeError(ImageError):
+    """A picture that is too long and thin."""
+
+
 class BundleError(UserError):
     """A bundle that is missing, truncated, altered or written by something else."""
+
+
+class RuntimeUnfitError(TradesBobError):
+    """The machine's libraries cannot give an image the same logits at every place in a batch."""
 
 
 class TrainingError(TradesBobError):

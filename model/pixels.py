@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from model.errors import ImageError
+from model.errors import ImageError, ImageShapeError, ImageTooLargeError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -35,7 +35,9 @@ def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> Image.Im
     stream = source if isinstance(source, Path) else io.BytesIO(source)
     with _hostile_decoder(name), Image.open(stream, formats=FORMATS) as picture:
         if picture.width * picture.height > max_pixels:
-            raise ImageError(f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read")
+            raise ImageTooLargeError(
+                f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read"
+            )
         picture.load()
         return _to_rgb(ImageOps.exif_transpose(picture))
 
@@ -53,7 +55,9 @@ def to_square(picture: Image.Image | Pixels, size: int) -> Pixels:
         return np.asarray(picture, dtype=np.uint8)
     shorter, longer = sorted((width, height))
     if longer > MAX_ASPECT * shorter:
-        raise ImageError(f"the picture is {width} x {height}; one side may be at most {MAX_ASPECT} times the other")
+        raise ImageShapeError(
+            f"the picture is {width} x {height}; one side may be at most {MAX_ASPECT} times the other"
+        )
     resized = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
     left, top = (round((side - size) / 2) for side in resized)
     square = picture.resize(resized, Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))

@@ -1,0 +1,56 @@
+"""Hostile bytes to the square that is classified, and its hash; runs in the decoding threads.
+
+H height, W width, S side of the square.
+"""
+
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from model.errors import ImageError, ImageShapeError, ImageTooLargeError
+from model.pixels import Pixels, pixels_sha256, read_picture, to_square
+from server.problems import NotAnImage, Problem, TooLarge, WrongShape
+
+MAX_JPEG_SCANS: Final = 64
+"""A progressive JPEG has about ten scans; thousands of empty ones over many pixels would decode for hours."""
+Image.MAX_IMAGE_PIXELS = None  # read_picture has a stricter bound of its own, which raises rather than warns
+
+
+def decode_picture(file: bytes, square: Pixels, max_pixels: int) -> str:
+    """Decode a file into `square`, uint8 (S, S, 3), and return the hash of its pixels. Raises a Problem."""
+    if file.startswith(b"\xff\xd8") and file.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise NotAnImage(f"The picture has more than {MAX_JPEG_SCANS} scans.")
+    try:
+        return _fill(read_picture(file, max_pixels), square)
+    except ImageError as error:
+        raise _problem(error) from error
+
+
+def copy_array(array: Pixels, square: Pixels, max_pixels: int) -> str:
+    """Bring uint8 (H, W, 3) pixels into `square`, uint8 (S, S, 3), and return their hash. Raises a Problem."""
+    height, width, _ = array.shape
+    if height * width > max_pixels:
+        raise TooLarge(f"A picture may have {max_pixels} pixels.")
+    try:
+        return _fill(np.ascontiguousarray(array), square)
+    except ImageError as error:
+        raise _problem(error) from error
+
+
+def expect_pictures(array: Pixels, dimensions: int) -> None:
+    """Raises WrongShape unless the array is (H, W, 3), or (N, H, W, 3) for 4 `dimensions`."""
+    if array.ndim != dimensions or array.shape[-1] != 3:
+        wanted = "(H, W, 3)" if dimensions == 3 else "(N, H, W, 3)"
+        raise WrongShape(f"The array must have the shape {wanted}.")
+
+
+def _fill(picture: Image.Image | Pixels, square: Pixels) -> str:
+    square[...] = to_square(picture, square.shape[0])
+    return pixels_sha256(square)
+
+
+def _problem(error: ImageError) -> Problem:
+    kinds: dict[type[ImageError], type[Problem]] = {ImageTooLargeError: TooLarge, ImageShapeError: WrongShape}
+    sentence = str(error)
+    return kinds.get(type(error), NotAnImage)(sentence[0].upper() + sentence[1:] + ".")

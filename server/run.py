@@ -1,0 +1,79 @@
+"""Runs the service until SIGTERM: binds, serves, drains."""
+
+import signal
+import socket
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+
+from model.errors import BundleError, ConfigError, TradesBobError
+from server.app import create_app
+from server.logs import configure_logs
+from server.protocol import bounded_protocol
+from server.service import OPEN_RUNTIME, Service
+from server.settings import Settings
+
+RELEASE: Final = Path(__file__).resolve().parent.parent / "model" / "release"
+"""The released weights, beside the package `model`."""
+BACKLOG: Final = 1024
+
+_log = structlog.get_logger()
+
+
+def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
+    """Serve until told to end. Raises BundleError or ConfigError for what the user gave, before or after binding.
+
+    `factory` names the function `module:name` that opens the model.
+    """
+    bundle = _bundle(settings)
+    listener = _listen(settings)
+    configure_logs()
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises the signal again: end with 0, not 143
+    service = Service(settings, bundle, factory)
+    server: uvicorn.Server
+
+    def stop() -> None:
+        server.should_exit = True
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(service, on_failure=stop),
+            http=bounded_protocol(settings),
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=round(settings.keep_alive_s),
+            timeout_graceful_shutdown=round(settings.drain_timeout_s),
+        )
+    )
+    host, port = listener.getsockname()[:2]
+    _log.info("listening", url=f"http://{host}:{port}", bundle=str(bundle))
+    server.run(sockets=[listener])
+    if service.fatal is not None:
+        raise (BundleError if service.fatal.exit_code == BundleError.exit_code else TradesBobError)(str(service.fatal))
+
+
+def _bundle(settings: Settings) -> Path:
+    bundle = settings.bundle or RELEASE
+    if not (bundle / "bundle.json").is_file():
+        if settings.bundle is None:
+            raise BundleError("no released weights in this installation; name a bundle with --bundle DIR")
+        raise BundleError(f"{bundle}: no bundle there (it holds bundle.json and model.safetensors)")
+    return bundle
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return socket.create_server(
+            (settings.host, settings.port),
+            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
+            backlog=BACKLOG,
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error

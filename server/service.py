@@ -1,0 +1,273 @@
+"""Requests to labels: what the routes call. Knows bodies, pixels and the engine, and nothing of HTTP's routes.
+
+N images, H height, W width, S side of the square.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.types import Receive
+
+from model.pixels import RESIZE_RULE, Pixels
+from server.batcher import Batcher, Job
+from server.bodies import FORM_TYPE, NPY_TYPE, Body, BodyBudget, ClientGone, content_type, read_form, read_npy
+from server.decoding import copy_array, decode_picture, expect_pictures
+from server.engine import Engine
+from server.limits import Admission, Keys, RateLimiter
+from server.metrics import Metrics
+from server.problems import Problem, TooLarge, Unavailable, UnknownType, WrongShape
+from server.process import WorkerConfig, WorkerError
+from server.settings import Settings
+
+T = TypeVar("T")
+OPEN_RUNTIME: Final = "model.runtime:open_runtime"
+Decode = Callable[[Pixels, int], str]
+"""Fills a square, uint8 (S, S, 3), from a picture with at most so many pixels, and returns the hash of its pixels."""
+DECODE_TOGETHER = 8
+_log = structlog.get_logger()
+
+
+@dataclass
+class Answer:
+    """Labels and pixel hashes in the order of the images; None where that image was bad, which `problems` tells."""
+
+    labels: list[str | None] = field(default_factory=list)
+    hashes: list[str | None] = field(default_factory=list)
+    problems: dict[int, Problem] = field(default_factory=dict)
+    decode_s: float = 0.0
+    queue_s: float = 0.0
+    inference_s: float = 0.0
+
+
+class Service:
+    """The engine in use, the decoding threads and the limits."""
+
+    def __init__(self, settings: Settings, bundle: Path, factory: str = OPEN_RUNTIME) -> None:
+        self.settings, self.bundle, self.factory = settings, bundle, factory
+        self.metrics = Metrics()
+        self.budget = BodyBudget(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
+        keys = Keys.read(settings.api_keys_file) if settings.api_keys_file else None
+        self.admission = Admission(keys, RateLimiter(settings.rate_limit_per_s, settings.rate_burst))
+        self.engine: Engine
+        self.fatal: WorkerError | None = None
+        """Why the model could not be opened at the start; the service ends then."""
+        self._reloading = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
+
+    def start(self) -> None:
+        """Start loading the model; requests are answered 503 until it is warm."""
+        self.engine = self._new_engine()
+        self.engine.start()
+
+    async def opened(self) -> bool:
+        """Wait for the end of the first warm-up; False, with `fatal` set, when the model cannot be opened."""
+        try:
+            await self.engine.opened()
+        except WorkerError as error:
+            self.fatal = error
+        return self.fatal is None
+
+    async def reload(self) -> None:
+        """Open the bundle anew and change over when it is warm; each request ends on the engine it began on.
+
+        A bundle that cannot be opened is logged, and the old one serves on.
+        """
+        async with self._reloading:
+            fresh = self._new_engine()
+            fresh.start()
+            try:
+                async with asyncio.timeout(self.settings.worker_timeout_s):
+                    await fresh.opened()
+            except (WorkerError, TimeoutError) as error:
+                _log.error("reload failed", reason=str(error) or "the new worker did not become ready")
+                fresh.close()
+                return
+            old, self.engine = self.engine, fresh
+            _log.info("reloaded", weights_sha256=fresh.hello.weights_sha256 if fresh.hello else None)
+            await old.drain()
+            old.close()
+
+    def close(self) -> None:
+        """Let the worker and the threads go."""
+        self.engine.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def info(self) -> dict[str, object]:
+        """What /info tells. Raises Unavailable before the first warm-up has ended."""
+        hello = self.engine.hello
+        if hello is None:
+            raise Unavailable("The model is being loaded.", retry_after_s=5)
+        return {
+            "classes": hello.classes,
+            "input_size": hello.input_size,
+            "resize_rule": RESIZE_RULE,
+            "weights_sha256": hello.weights_sha256,
+            "limits": {
+                "max_body_bytes": self.settings.max_body_bytes,
+                "max_pixels": self.settings.max_pixels,
+                "max_batch": self.settings.max_batch,
+                "rate_limit_per_s": self.settings.rate_limit_per_s,
+                "rate_burst": self.settings.rate_burst,
+                "request_timeout_s": self.settings.request_timeout_s,
+            },
+        }
+
+    def expect_ready(self) -> None:
+        """Raises Unavailable, with the reason, unless work can be done now."""
+        reason = self.engine.not_ready()
+        if reason is not None:
+            raise Unavailable(f"Not ready: {reason}.", retry_after_s=2)
+
+    def metrics_text(self) -> bytes:
+        """The Prometheus text, with the gauges of this moment."""
+        self.metrics.ready.set(self.engine.not_ready() is None)
+        self.metrics.in_house.set(self.engine.batcher.in_house)
+        self.metrics.restarts.set(self.engine.restarts)
+        return self.metrics.text()
+
+    async def predict(self, headers: Headers, receive: Receive, address: str) -> Answer:
+        """One image of any accepted type -> an answer with one label. Raises a Problem or ClientGone."""
+        caller = self.admission.caller(headers, address)
+        with self.admission.charge(caller), Body(self.budget, receive, headers.get("content-length")) as reader:
+            kind, boundary = content_type(headers)
+            answer = await self._classify([await self._decoder(kind, boundary, await reader.read())], receive)
+        for problem in answer.problems.values():
+            raise problem
+        return answer
+
+    async def predict_batch(self, headers: Headers, receive: Receive, address: str) -> Answer:
+        """Many images -> an answer with a label each; a bad one among them fails alone.
+
+        Raises a Problem or ClientGone; the problem of the first image if every one is bad.
+        """
+        caller = self.admission.caller(headers, address)
+        reader = Body(self.budget, receive, headers.get("content-length"))
+        with self.admission.charge(caller) as charge_more, reader:
+            kind, boundary = content_type(headers)
+            decoders = await self._decoders(kind, boundary, await reader.read())
+            charge_more(len(decoders) - 1)
+            answer = await self._classify(decoders, receive)
+        if len(answer.problems) == len(answer.labels):
+            raise answer.problems[0]
+        return answer
+
+    async def _decoder(self, kind: str, boundary: bytes, body: bytes) -> Decode:
+        if kind == FORM_TYPE:
+            (body,) = await self._in_thread(_one_file, body, boundary)
+        if kind != NPY_TYPE:
+            return partial(decode_picture, body)
+        array = read_npy(body)
+        expect_pictures(array, 3)
+        return partial(copy_array, array)
+
+    async def _decoders(self, kind: str, boundary: bytes, body: bytes) -> list[Decode]:
+        most = self.settings.max_batch
+        if kind == FORM_TYPE:
+            files = await self._in_thread(read_form, body, boundary, "images", most)
+            return [partial(decode_picture, file) for file in files]
+        if kind != NPY_TYPE:
+            raise UnknownType(f"A batch is {NPY_TYPE} or {FORM_TYPE}.")
+        arrays = read_npy(body)
+        expect_pictures(arrays, 4)
+        if len(arrays) > most:
+            raise TooLarge(f"A batch may have {most} images.")
+        return [partial(copy_array, array) for array in arrays]
+
+    async def _classify(self, decoders: list[Decode], receive: Receive) -> Answer:
+        """Decode into slots beside the loop, queue what is good, and wait for the labels."""
+        engine = self.engine  # a reload in the meantime changes self.engine; this request stays with its own
+        slots = engine.batcher.reserve(len(decoders))
+        squares = engine.memory.slots
+        answer = await self._decode(
+            [partial(decode, squares[slot]) for decode, slot in zip(decoders, slots, strict=True)]
+        )
+        engine.batcher.release([slots[index] for index in answer.problems])
+        good = [index for index in range(len(slots)) if index not in answer.problems]
+        if good:
+            job = await self._wait(engine.batcher, [slots[index] for index in good], receive)
+            answer.queue_s, answer.inference_s = job.queue_s, job.inference_s
+            self.metrics.queue.observe(job.queue_s)
+            self.metrics.count_labels(job.labels)
+            for index, label in zip(good, job.labels, strict=True):
+                answer.labels[index] = label
+        return answer
+
+    async def _decode(self, decoders: list[Callable[[int], str]]) -> Answer:
+        """Run the decoders in the threads, a few images a piece of work; a bad image is a problem of its own."""
+        started = time.perf_counter()
+        parts = [decoders[start : start + DECODE_TOGETHER] for start in range(0, len(decoders), DECODE_TOGETHER)]
+        answer = Answer([None] * len(decoders), [])
+        for outcomes in await asyncio.gather(
+            *(self._in_thread(_attempt_all, p, self.settings.max_pixels) for p in parts)
+        ):
+            for outcome in outcomes:
+                if isinstance(outcome, Problem):
+                    answer.problems[len(answer.hashes)] = outcome
+                answer.hashes.append(None if isinstance(outcome, Problem) else outcome)
+        answer.decode_s = time.perf_counter() - started
+        self.metrics.decode.observe(answer.decode_s)
+        return answer
+
+    async def _wait(self, batcher: Batcher, slots: list[int], receive: Receive) -> Job:
+        """Queue the slots and wait, as long as the client does and the deadline allows."""
+        job = batcher.submit(slots)
+        loop = asyncio.get_running_loop()
+        late = Unavailable("The time for this request is over.", retry_after_s=batcher.retry_after_s())
+        timer = loop.call_later(self.settings.request_timeout_s, batcher.drop, job, late)
+        watcher = loop.create_task(_until_gone(receive))
+        watcher.add_done_callback(lambda task: None if task.cancelled() else batcher.drop(job, ClientGone()))
+        try:
+            await job.done
+        finally:
+            timer.cancel()
+            watcher.cancel()
+        return job
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def _new_engine(self) -> Engine:
+        settings = self.settings
+        options = {
+            "kind": settings.runtime,
+            "device": settings.device,
+            "threads": settings.threads,
+            "half_precision_photos": settings.half_precision_photos and str(settings.half_precision_photos),
+        }
+        config = WorkerConfig(self.bundle, settings.max_queue, options, self.factory)
+        return Engine(config, settings.worker_timeout_s, self.metrics.count_batch)
+
+
+def _attempt_all(decoders: list[Callable[[int], str]], max_pixels: int) -> list[str | Problem]:
+    """The hash of each image, or its problem."""
+    return [_attempt(decode, max_pixels) for decode in decoders]
+
+
+def _attempt(decode: Callable[[int], str], max_pixels: int) -> str | Problem:
+    try:
+        return decode(max_pixels)
+    except Problem as problem:
+        return problem
+    except Exception:  # noqa: BLE001  (a defect of ours must neither cost the slot nor the neighbours)
+        _log.exception("decoding failed")
+        return Problem("The picture could not be decoded.")
+
+
+def _one_file(body: bytes, boundary: bytes) -> list[bytes]:
+    files = read_form(body, boundary, "image", 2)
+    if len(files) > 1:
+        raise WrongShape("The form must have one field named image; /predict/batch takes several named images.")
+    return files
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
