@@ -4,9 +4,11 @@ import sys
 
 import typer
 
+from attack.check.commands import check
 from attack.commands import attack, predict
+from attack.evaluation.commands import evaluate
 from model.errors import TradesBobError
-from server.commands import serve
+from server.commands import make_key, serve
 from train.commands import demo, train
 from train.data_commands import data_app
 
@@ -24,8 +26,11 @@ app = typer.Typer(
 
 app.command()(predict)
 app.command()(attack)
+app.command()(evaluate)
+app.command()(check)
 app.command()(train)
 app.command()(serve)
+app.command()(make_key)
 app.command()(demo)
 app.add_typer(data_app, name="data")
 

@@ -29,7 +29,6 @@ from model.pixels import Pixels
 
 Logits = npt.NDArray[np.float32]
 Kind = Literal["auto", "torch", "onnx"]
-Precision = Literal["float32", "float16", "bfloat16"]
 
 PIXELS_PER_BATCH: Final = 8 * 224 * 224
 """The largest shape on a CPU holds about this many pixels: larger ones gain nothing and take memory."""
@@ -134,25 +133,24 @@ def open_runtime(
     kind: Kind = "auto",
     device: str = "auto",
     threads: int | None = None,
-    precision: Precision = "float32",
+    half_precision_photos: str | Path | None = None,
 ) -> Runtime:
     """Load a bundle, warm it up in every shape and prove the shapes equal; ready for work when it returns.
 
     `auto`: torch on CUDA where there is a device, else ONNX Runtime on the CPU. `threads` of the CPU: all that may be
-    used. Raises BundleError for the bundle, ConfigError for a device that is not there or an unknown combination.
+    used. `half_precision_photos`, a folder of validation photos, lets CUDA compute in half precision if every one of
+    them keeps its label. Raises BundleError for the bundle, ConfigError for a device that is
+    not there or a kind that it cannot run.
     """
     device = _device(kind, device)
-    if device == "cpu" and precision != "float32":
-        raise ConfigError(f"{precision} is for CUDA; the CPU computes in float32")
-    runtime: Runtime
     if device == "cpu" and kind != "torch":
-        runtime = OnnxRuntime(bundle, threads or usable_cpus())
-    else:
-        from model.torch_runtime import TorchRuntime  # noqa: PLC0415  (seconds and 300 MB that the CPU does without)
+        runtime: Runtime = OnnxRuntime(bundle, threads or usable_cpus())
+        runtime.prove()
+        return runtime
+    from model.torch_runtime import open_torch_runtime  # noqa: PLC0415  (seconds and 300 MB that the CPU does without)
 
-        runtime = TorchRuntime(bundle, device, threads or usable_cpus(), precision)
-    runtime.prove()
-    return runtime
+    photos = Path(half_precision_photos) if half_precision_photos and device != "cpu" else None
+    return open_torch_runtime(bundle, device, threads or usable_cpus(), photos)
 
 
 def cpu_batch_sizes(size: int) -> tuple[int, ...]:

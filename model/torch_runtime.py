@@ -3,15 +3,20 @@
 B batch of a fixed shape, S side of the square.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
+import numpy as np
 import torch
 
 from model.bundle import load_bundle
-from model.pixels import Pixels
-from model.runtime import Logits, Precision, Runtime, cpu_batch_sizes
+from model.photos import find_photos
+from model.pixels import Pixels, load_square
+from model.runtime import Logits, Runtime, cpu_batch_sizes
 
+Precision = Literal["float32", "float16", "bfloat16"]
+HALF_PRECISIONS: Final[tuple[Precision, ...]] = ("float16", "bfloat16")
 CUDA_BATCH: Final = 64
 
 
@@ -65,3 +70,24 @@ class TorchRuntime(Runtime):
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._output = self._forward(self._input)
+
+
+def open_torch_runtime(bundle: Path, device: str, threads: int, half_precision_photos: Path | None = None) -> Runtime:
+    """A proven runtime in float32, or in the first half precision that gives every one of the photos the same label."""
+    exact = TorchRuntime(bundle, device, threads)
+    exact.prove()
+    if half_precision_photos is None:
+        return exact
+    squares = [load_square(photo.path, exact.input_size) for photo in find_photos(half_precision_photos)]
+    for precision in HALF_PRECISIONS:
+        fast = TorchRuntime(bundle, device, threads, precision)
+        fast.prove()
+        if same_labels(exact, fast, squares):
+            return fast
+    return exact
+
+
+def same_labels(one: Runtime, other: Runtime, squares: Sequence[Pixels]) -> bool:
+    """Whether two runtimes give each of these uint8 (S, S, 3) pictures the same label."""
+    chunks = [np.stack(squares[start : start + CUDA_BATCH]) for start in range(0, len(squares), CUDA_BATCH)]
+    return all(one.decide(one.logits(chunk)) == other.decide(other.logits(chunk)) for chunk in chunks)

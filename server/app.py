@@ -1,7 +1,10 @@
 """The HTTP service: routes and their answers. `create_app` needs nothing but settings and a bundle."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -12,13 +15,16 @@ from server.problems import MethodNotAllowed, NotFound, Problem
 from server.service import Service
 
 
-def create_app(service: Service) -> Gate:
-    """The service as an ASGI application."""
+def create_app(service: Service, on_failure: Callable[[], None] = lambda: None) -> Gate:
+    """The service as an ASGI application; `on_failure` is called when its model cannot be opened at the start."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
-        yield
+        watcher = asyncio.create_task(_first_warm_up(service, on_failure))
+        with _reload_on_hangup(service):
+            yield
+        watcher.cancel()
         service.close()
 
     app = FastAPI(title="trades-bob", lifespan=lifespan, redirect_slashes=False)
@@ -27,6 +33,32 @@ def create_app(service: Service) -> Gate:
     app.add_exception_handler(Problem, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     return Gate(app, service)
+
+
+async def _first_warm_up(service: Service, on_failure: Callable[[], None]) -> None:
+    if not await service.opened():
+        on_failure()
+
+
+@contextmanager
+def _reload_on_hangup(service: Service) -> Iterator[None]:
+    """SIGHUP opens the bundle anew, where the platform has it and this is the main thread."""
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(service.reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _add_operations(app: FastAPI, service: Service) -> None:

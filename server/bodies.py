@@ -6,15 +6,19 @@ N images, H height, W width.
 import asyncio
 import io
 import math
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from model.pixels import Pixels
 from server.problems import NotAnImage, SlowBody, TooLarge, Unavailable, UnknownType, WrongShape
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
 NPY_TYPE = "application/x-npy"
@@ -33,7 +37,7 @@ class BodyBudget:
     def take(self, count: int) -> None:
         """Count bytes in. Raises Unavailable when there are too many already."""
         if self.held + count > self.max_buffered_bytes:
-            raise Unavailable("Too many bytes are in hand already.", retry_after_s=1, close=True)
+            raise Unavailable("Too many bytes are in hand already.", retry_after_s=1)
         self.held += count
 
     def give_back(self, count: int) -> None:
@@ -67,7 +71,7 @@ class Body:
             async with asyncio.timeout(self.budget.timeout_s):
                 return await self._collect()
         except TimeoutError:
-            raise SlowBody(f"The body was not complete after {self.budget.timeout_s:g} seconds.", close=True) from None
+            raise SlowBody(f"The body was not complete after {self.budget.timeout_s:g} seconds.") from None
 
     async def _collect(self) -> bytes:
         chunks: list[bytes] = []
@@ -87,14 +91,14 @@ class Body:
 
     def _expect_size(self, count: int) -> None:
         if count > self.budget.max_body_bytes:
-            raise TooLarge(f"A body may have {self.budget.max_body_bytes} bytes.", close=True)
+            raise TooLarge(f"A body may have {self.budget.max_body_bytes} bytes.")
 
     def _take(self, count: int) -> None:
         self.budget.take(count)
         self.taken += count
 
 
-def content_type(headers: Mapping[str, str]) -> tuple[str, bytes]:
+def content_type(headers: Headers) -> tuple[str, bytes]:
     """The type in lower case, and the boundary of a form. Raises UnknownType when it is none that is read."""
     value, options = parse_options_header(headers.get("content-type", ""))
     kind = value.decode("latin-1").lower()
@@ -159,7 +163,7 @@ class _Form:
         self._name = self._value = b""
         self._wanted = False
 
-    def callbacks(self) -> MultipartCallbacks:
+    def callbacks(self) -> "MultipartCallbacks":
         """What the parser calls."""
         return {
             "on_part_begin": self._part_begin,

@@ -1,4 +1,4 @@
-"""The command `trades-bob serve`."""
+"""The commands `trades-bob serve` and `trades-bob make-key`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,3 +16,12 @@ def serve(
     from server.settings import read_settings
 
     run(read_settings(bundle=bundle, host=host, port=port))
+
+
+def make_key(name: Annotated[str, typer.Argument(help="Who gets the key: one word.")]) -> None:
+    """Make an API key: the key on stdout, to be given away, and on stderr the line for TRADES_BOB_API_KEYS_FILE."""
+    from server import limits
+
+    key, line = limits.make_key(name)
+    typer.echo(line, err=True)
+    typer.echo(key)

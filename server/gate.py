@@ -39,6 +39,12 @@ class Visit:
         self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope["visit"] = self
 
+    @property
+    def address(self) -> str:
+        """Whence the request comes."""
+        client = self.scope.get("client")
+        return client[0] if client else "-"
+
     async def send(self, message: Message) -> None:
         """Pass a message of an answer on, with the request id among its headers."""
         if message["type"] == "http.response.start":
@@ -91,11 +97,11 @@ class Gate:
         await handler(visit, Headers(scope=visit.scope), receive)
 
     async def _predict(self, visit: Visit, headers: Headers, receive: Receive) -> None:
-        answer = await self.service.predict(headers, receive)
+        answer = await self.service.predict(headers, receive, visit.address)
         await _send_answer(visit, answer, {"label": answer.labels[0]})
 
     async def _predict_batch(self, visit: Visit, headers: Headers, receive: Receive) -> None:
-        answer = await self.service.predict_batch(headers, receive)
+        answer = await self.service.predict_batch(headers, receive, visit.address)
         body: dict[str, object] = {"labels": answer.labels}
         if answer.problems:
             body["errors"] = [

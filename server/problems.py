@@ -13,13 +13,11 @@ class Problem(Exception):  # noqa: N818  (what RFC 9457 calls it)
     slug: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "The server failed"
 
-    def __init__(self, detail: str, retry_after_s: int | None = None, close: bool = False) -> None:
+    def __init__(self, detail: str, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after_s = retry_after_s
         """Seconds after which a retry makes sense; also the header Retry-After."""
-        self.close = close
-        """Whether the connection ends with this answer, because the rest of the body was never read."""
 
     def body(self, request_id: str) -> bytes:
         """The problem as `application/problem+json`."""
@@ -39,8 +37,6 @@ class Problem(Exception):  # noqa: N818  (what RFC 9457 calls it)
         headers = [(b"content-type", CONTENT_TYPE)]
         if self.retry_after_s is not None:
             headers.append((b"retry-after", str(self.retry_after_s).encode()))
-        if self.close:
-            headers.append((b"connection", b"close"))
         return headers
 
 
@@ -48,6 +44,12 @@ class NotAnImage(Problem):
     """The bytes are no picture, no npy array or no multipart form."""
 
     status, slug, title = 400, "not-an-image", "Not an image"
+
+
+class Malformed(Problem):
+    """The bytes are no HTTP/1.1."""
+
+    status, slug, title = 400, "malformed", "Not HTTP"
 
 
 class Unauthorized(Problem):
@@ -86,6 +88,12 @@ class SlowBody(Problem):
     status, slug, title = 408, "slow-body", "The body came too slowly"
 
 
+class SlowHead(Problem):
+    """The head of the request did not arrive in time."""
+
+    status, slug, title = 408, "slow-head", "The request came too slowly"
+
+
 class TooLarge(Problem):
     """Too many bytes, pixels or images."""
 
@@ -110,6 +118,12 @@ class RateLimited(Problem):
     status, slug, title = 429, "rate-limited", "Your limit is used up"
 
 
+class HeadTooLarge(Problem):
+    """Too many bytes of headers."""
+
+    status, slug, title = 431, "head-too-large", "Too many headers"
+
+
 class Unavailable(Problem):
     """The server is full, starting, restarting its worker or too late. A retry is free of side effects."""
 
@@ -118,13 +132,16 @@ class Unavailable(Problem):
 
 PROBLEMS = (
     NotAnImage,
+    Malformed,
     Unauthorized,
     NotFound,
     MethodNotAllowed,
     SlowBody,
+    SlowHead,
     TooLarge,
     UnknownType,
     WrongShape,
     RateLimited,
+    HeadTooLarge,
     Unavailable,
 )

@@ -42,7 +42,7 @@ class WorkerConfig:
     bundle: Path
     slots: int
     options: dict[str, Any]
-    factory: str = "model.runtime:open_runtime"
+    factory: str
 
 
 class WorkerError(Exception):

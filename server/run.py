@@ -8,10 +8,11 @@ from typing import Final
 import structlog
 import uvicorn
 
-from model.errors import BundleError, ConfigError
+from model.errors import BundleError, ConfigError, TradesBobError
 from server.app import create_app
 from server.logs import configure_logs
-from server.service import Service
+from server.protocol import bounded_protocol
+from server.service import OPEN_RUNTIME, Service
 from server.settings import Settings
 
 RELEASE: Final = Path(__file__).resolve().parent.parent / "model" / "release"
@@ -21,17 +22,27 @@ BACKLOG: Final = 1024
 _log = structlog.get_logger()
 
 
-def run(settings: Settings) -> None:
-    """Serve until told to end. Raises BundleError or ConfigError for what the user gave, before or after binding."""
+def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
+    """Serve until told to end. Raises BundleError or ConfigError for what the user gave, before or after binding.
+
+    `factory` names the function `module:name` that opens the model.
+    """
     bundle = _bundle(settings)
     listener = _listen(settings)
     configure_logs()
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises the signal again: end with 0, not 143
-    service = Service(settings, bundle)
+    service = Service(settings, bundle, factory)
+    server: uvicorn.Server
+
+    def stop() -> None:
+        server.should_exit = True
+
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(service),
-            http="httptools",
+            create_app(service, on_failure=stop),
+            http=bounded_protocol(settings),
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
             ws="none",
             log_config=None,
             access_log=False,
@@ -44,6 +55,8 @@ def run(settings: Settings) -> None:
     host, port = listener.getsockname()[:2]
     _log.info("listening", url=f"http://{host}:{port}", bundle=str(bundle))
     server.run(sockets=[listener])
+    if service.fatal is not None:
+        raise (BundleError if service.fatal.exit_code == BundleError.exit_code else TradesBobError)(str(service.fatal))
 
 
 def _bundle(settings: Settings) -> Path:

@@ -5,14 +5,15 @@ N images, H height, W width, S side of the square.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from model.pixels import RESIZE_RULE, Pixels
@@ -20,12 +21,14 @@ from server.batcher import Batcher, Job
 from server.bodies import FORM_TYPE, NPY_TYPE, Body, BodyBudget, ClientGone, content_type, read_form, read_npy
 from server.decoding import copy_array, decode_picture, expect_pictures
 from server.engine import Engine
+from server.limits import Admission, Keys, RateLimiter
 from server.metrics import Metrics
 from server.problems import Problem, TooLarge, Unavailable, UnknownType, WrongShape
-from server.process import WorkerConfig
+from server.process import WorkerConfig, WorkerError
 from server.settings import Settings
 
 T = TypeVar("T")
+OPEN_RUNTIME: Final = "model.runtime:open_runtime"
 Decode = Callable[[Pixels, int], str]
 """Fills a square, uint8 (S, S, 3), from a picture with at most so many pixels, and returns the hash of its pixels."""
 DECODE_TOGETHER = 8
@@ -47,17 +50,50 @@ class Answer:
 class Service:
     """The engine in use, the decoding threads and the limits."""
 
-    def __init__(self, settings: Settings, bundle: Path, factory: str = "model.runtime:open_runtime") -> None:
+    def __init__(self, settings: Settings, bundle: Path, factory: str = OPEN_RUNTIME) -> None:
         self.settings, self.bundle, self.factory = settings, bundle, factory
         self.metrics = Metrics()
         self.budget = BodyBudget(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
+        keys = Keys.read(settings.api_keys_file) if settings.api_keys_file else None
+        self.admission = Admission(keys, RateLimiter(settings.rate_limit_per_s, settings.rate_burst))
         self.engine: Engine
+        self.fatal: WorkerError | None = None
+        """Why the model could not be opened at the start; the service ends then."""
+        self._reloading = asyncio.Lock()
         self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
 
     def start(self) -> None:
         """Start loading the model; requests are answered 503 until it is warm."""
         self.engine = self._new_engine()
         self.engine.start()
+
+    async def opened(self) -> bool:
+        """Wait for the end of the first warm-up; False, with `fatal` set, when the model cannot be opened."""
+        try:
+            await self.engine.opened()
+        except WorkerError as error:
+            self.fatal = error
+        return self.fatal is None
+
+    async def reload(self) -> None:
+        """Open the bundle anew and change over when it is warm; each request ends on the engine it began on.
+
+        A bundle that cannot be opened is logged, and the old one serves on.
+        """
+        async with self._reloading:
+            fresh = self._new_engine()
+            fresh.start()
+            try:
+                async with asyncio.timeout(self.settings.worker_timeout_s):
+                    await fresh.opened()
+            except (WorkerError, TimeoutError) as error:
+                _log.error("reload failed", reason=str(error) or "the new worker did not become ready")
+                fresh.close()
+                return
+            old, self.engine = self.engine, fresh
+            _log.info("reloaded", weights_sha256=fresh.hello.weights_sha256 if fresh.hello else None)
+            await old.drain()
+            old.close()
 
     def close(self) -> None:
         """Let the worker and the threads go."""
@@ -97,35 +133,40 @@ class Service:
         self.metrics.restarts.set(self.engine.restarts)
         return self.metrics.text()
 
-    async def predict(self, headers: Mapping[str, str], receive: Receive) -> Answer:
+    async def predict(self, headers: Headers, receive: Receive, address: str) -> Answer:
         """One image of any accepted type -> an answer with one label. Raises a Problem or ClientGone."""
-        kind, boundary = content_type(headers)
-        with Body(self.budget, receive, headers.get("content-length")) as reader:
-            body = await reader.read()
-            if kind == FORM_TYPE:
-                (body,) = await self._in_thread(_one_file, body, boundary)
-            decode: Decode = partial(decode_picture, body)
-            if kind == NPY_TYPE:
-                array = read_npy(body)
-                expect_pictures(array, 3)
-                decode = partial(copy_array, array)
-            answer = await self._classify([decode], receive)
+        caller = self.admission.caller(headers, address)
+        with self.admission.charge(caller), Body(self.budget, receive, headers.get("content-length")) as reader:
+            kind, boundary = content_type(headers)
+            answer = await self._classify([await self._decoder(kind, boundary, await reader.read())], receive)
         for problem in answer.problems.values():
             raise problem
         return answer
 
-    async def predict_batch(self, headers: Mapping[str, str], receive: Receive) -> Answer:
+    async def predict_batch(self, headers: Headers, receive: Receive, address: str) -> Answer:
         """Many images -> an answer with a label each; a bad one among them fails alone.
 
         Raises a Problem or ClientGone; the problem of the first image if every one is bad.
         """
-        kind, boundary = content_type(headers)
-        with Body(self.budget, receive, headers.get("content-length")) as reader:
-            body = await reader.read()
-            answer = await self._classify(await self._decoders(kind, boundary, body), receive)
+        caller = self.admission.caller(headers, address)
+        reader = Body(self.budget, receive, headers.get("content-length"))
+        with self.admission.charge(caller) as charge_more, reader:
+            kind, boundary = content_type(headers)
+            decoders = await self._decoders(kind, boundary, await reader.read())
+            charge_more(len(decoders) - 1)
+            answer = await self._classify(decoders, receive)
         if len(answer.problems) == len(answer.labels):
             raise answer.problems[0]
         return answer
+
+    async def _decoder(self, kind: str, boundary: bytes, body: bytes) -> Decode:
+        if kind == FORM_TYPE:
+            (body,) = await self._in_thread(_one_file, body, boundary)
+        if kind != NPY_TYPE:
+            return partial(decode_picture, body)
+        array = read_npy(body)
+        expect_pictures(array, 3)
+        return partial(copy_array, array)
 
     async def _decoders(self, kind: str, boundary: bytes, body: bytes) -> list[Decode]:
         most = self.settings.max_batch
@@ -195,7 +236,12 @@ class Service:
 
     def _new_engine(self) -> Engine:
         settings = self.settings
-        options = {"kind": settings.runtime, "device": settings.device, "threads": settings.threads}
+        options = {
+            "kind": settings.runtime,
+            "device": settings.device,
+            "threads": settings.threads,
+            "half_precision_photos": settings.half_precision_photos and str(settings.half_precision_photos),
+        }
         config = WorkerConfig(self.bundle, settings.max_queue, options, self.factory)
         return Engine(config, settings.worker_timeout_s, self.metrics.count_batch)
 

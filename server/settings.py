@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     """Images in one request to /predict/batch; more are refused (413)."""
     max_queue: int = Field(default=256, ge=1, le=65536)
     """Images being decoded, waiting or computed at once; beyond it requests are refused (503)."""
-    max_connections: int = Field(default=1024, ge=1)
+    max_connections: int = Field(default=512, ge=1)
     """Open connections; further ones are answered 503 and closed."""
     header_timeout_s: float = Field(default=10, gt=0)
     """Time a client has for the head of a request, from the first moment of a connection."""
@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """Images per second for each key, or for each address where there are no keys; 0 sets no limit."""
     rate_burst: int = Field(default=256, ge=1)
     """Images that a caller may ask for at once after a pause, when there is a rate limit."""
+    trusted_proxies: str = ""
+    """Addresses of proxies, comma-separated, whose X-Forwarded-For tells the caller's address; none by default."""
+    half_precision_photos: Path | None = None
+    """Folder of validation photos (`bicycle/`, `bird/`): on CUDA, half precision serves if all keep their labels."""
     log_requests: bool = True
     """Whether each request is logged as one JSON line on stderr."""
 

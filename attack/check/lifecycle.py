@@ -1,0 +1,67 @@
+"""Checks of the container itself: ready, user, memory, shutdown."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import httpx
+
+from attack.check.findings import Skipped, Unfit
+from attack.check.subject import Machine, Subject
+from attack.wire.messages import NPY, npy_body
+
+UNDER_WAY: Final = 4
+"""Requests in flight when SIGTERM comes."""
+WORK_SHARE: Final = 0.2
+"""How much of the time until the end they may take."""
+KILLED: Final = 137
+
+
+def user(subject: Subject) -> tuple[str, dict[str, float]]:
+    """The first process is not root's."""
+    uid = _machine(subject).user_id()
+    if uid == 0:
+        raise Unfit("the service runs as root; the image needs a USER other than 0")
+    return f"runs as user {uid}, without capabilities, on a read-only root, with no way out to a network", {"uid": uid}
+
+
+def memory(subject: Subject) -> tuple[str, dict[str, float]]:
+    """The most memory during all checks before this one; the engine kills what goes over the limit."""
+    machine, limit = _machine(subject), subject.rules.memory_mib
+    peak = machine.peak_memory_mib()
+    ended = machine.ended()
+    if ended and "memory" in ended:
+        raise Unfit(f"the container ended ({ended}) with {limit} MiB")
+    return f"at most {peak:.0f} MiB under load, of {limit} MiB", {"peak_mib": peak}
+
+
+def shutdown(subject: Subject) -> tuple[str, dict[str, float]]:
+    """SIGTERM ends the container in time, and what was asked before is answered."""
+    machine, within_s = _machine(subject), subject.rules.stop_s
+    if ended := machine.ended():
+        raise Skipped(f"the container had ended ({ended})")
+    batch = npy_body(subject.batch_of(WORK_SHARE * within_s / UNDER_WAY))
+    with ThreadPoolExecutor(UNDER_WAY) as pool:
+        asked = [pool.submit(_status, subject, batch) for _ in range(UNDER_WAY)]
+        time.sleep(0.1)  # the requests have arrived, none can be answered yet unless the service is faster than that
+        elapsed, code = machine.stop(within_s)
+        answers = [future.result() for future in asked]
+    if elapsed > within_s or code == KILLED:
+        raise Unfit(f"SIGTERM was not enough in {within_s:g} s (exit code {code})")
+    lost = [answer for answer in answers if answer != "200"]
+    if lost:
+        raise Unfit(f"{len(lost)} of {UNDER_WAY} requests under way at SIGTERM were not answered: {lost[0]}")
+    return f"{elapsed:.1f} s after SIGTERM, {UNDER_WAY} requests under way answered", {"stop_s": elapsed}
+
+
+def _machine(subject: Subject) -> Machine:
+    if subject.machine is None:
+        raise Skipped("a URL does not show its container")
+    return subject.machine
+
+
+def _status(subject: Subject, batch: bytes) -> str:
+    try:
+        return str(subject.post("/predict/batch", batch, NPY).status_code)
+    except httpx.HTTPError as error:
+        return type(error).__name__

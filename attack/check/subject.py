@@ -1,0 +1,123 @@
+"""The endpoint under check: how the checks talk to it, and what they remember of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+import numpy as np
+
+from attack.check.findings import Unfit
+from attack.check.rules import Rules
+from attack.check.samples import Samples, take_samples
+from attack.wire.client import Client
+from attack.wire.messages import Info
+from attack.wire.retry import RetryPolicy
+from model.pixels import Pixels
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CONNECTIONS = 8
+
+
+class Machine(Protocol):
+    """What a check may ask of the container behind an endpoint."""
+
+    def ended(self) -> str | None:
+        """How the container ended (`exit code 137, out of memory`), None while it runs."""
+
+    def peak_memory_mib(self) -> float:
+        """The most memory that it held so far."""
+
+    def user_id(self) -> int:
+        """Numeric user of its first process."""
+
+    def label(self, name: str) -> str:
+        """A label of its image, empty where there is none."""
+
+    def stop(self, at_most_s: float) -> tuple[float, int]:
+        """SIGTERM, then SIGKILL after the time: seconds it took, and the exit code."""
+
+
+@dataclass
+class Subject:
+    """One endpoint, and the container behind it where the check started one."""
+
+    url: str
+    rules: Rules
+    images: Path | None = None
+    limit: int | None = None
+    machine: Machine | None = None
+    ready_s: float | None = None
+    http: httpx.Client = field(init=False)
+    """For requests whose raw answer is wanted, and for wrong ones."""
+    client: Client = field(init=False)
+    """For labels. It waits where the endpoint says busy (429, 503) and does not ask again where a connection broke."""
+
+    def __post_init__(self) -> None:
+        self.http = httpx.Client(base_url=self.url, timeout=self.rules.request_s)
+        patience = RetryPolicy(patience_s=self.rules.request_s, retry_errors=())
+        self.client = Client(self.url, timeout_s=self.rules.request_s, retry=patience, max_slots=CONNECTIONS)
+
+    def __enter__(self) -> Subject:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+        self.client.close()
+
+    @property
+    def info(self) -> Info:
+        """What /info says, asked once."""
+        return self.client.info
+
+    @cached_property
+    def samples(self) -> Samples:
+        """Pictures of the endpoint's own input size."""
+        return take_samples(self.images, self.limit, self.info.input_size)
+
+    @cached_property
+    def clean_labels(self) -> list[str]:
+        """The answers to all clean photos, each sent as its file, in the photos' order."""
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return list(pool.map(self.client.predict, (photo.path for photo in self.samples.photos)))
+
+    def batch_of(self, seconds: float) -> Pixels:
+        """As many pictures as take about so long, from one to what the endpoint takes at once."""
+        pixels = self.samples.pixels
+        started = time.monotonic()
+        self.client.predict_batch(pixels[:1])
+        each_s = max(time.monotonic() - started, 1e-4)
+        n = max(1, min(self.info.max_batch, int(seconds / each_s)))
+        return pixels[np.arange(n) % len(pixels)]
+
+    def post(self, path: str, content: bytes, content_type: str) -> httpx.Response:
+        """One POST, not retried: a check wants to see what happens."""
+        return self.http.post(path, content=content, headers={"Content-Type": content_type})
+
+    def json(self, response: httpx.Response) -> dict[str, Any]:
+        """The object that a response holds. Raises Unfit when it holds none."""
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise Unfit(f"{response.request.method} {response.url.path} answers no JSON object: {response.text[:60]!r}")
+        return answer
+
+    def ended(self) -> str | None:
+        """How the container ended, None while it runs or where the check has none."""
+        return self.machine.ended() if self.machine else None
+
+
+Check = Callable[[Subject], tuple[str, dict[str, float]]]
+"""Returns the reason of a pass and its figures; raises Unfit or Skipped with the reason."""

@@ -1,0 +1,102 @@
+"""uvicorn's HTTP/1.1 protocol with bounds: time and bytes for the head of a request, and the number of connections."""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavailable
+from server.settings import Settings
+
+MAX_HEAD_BYTES: Final = 32 * 2**10
+LINGER_S: Final = 2.0
+"""After an answer given before the body was read, the rest is read and thrown away for so long: a connection that is
+closed at once would be reset, and the client might never see the answer."""
+
+
+def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
+    """The protocol class with the bounds of these settings."""
+
+    class Bounded(BoundedProtocol):
+        header_timeout_s = settings.header_timeout_s
+        max_connections = settings.max_connections
+
+    return Bounded
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    header_timeout_s: float
+    max_connections: int
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client connects: it may be one too many, and must send a whole head in time."""
+        super().connection_made(transport)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._start_head()
+        if len(self.connections) > self.max_connections:
+            self._refuse(Unavailable("Too many connections.", retry_after_s=1))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._end_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, unless the head has become too long."""
+        super().data_received(data)
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(HeadTooLarge(f"The head of a request may have {MAX_HEAD_BYTES} bytes."))
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._start_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._end_head()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Keep the connection, or end it soon where the body of the request was never read."""
+        super().on_response_complete()
+        if self.cycle.more_body and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self.loop.call_later(LINGER_S, self.transport.close)
+
+    def send_400_response(self, msg: str) -> None:
+        """The bytes are no HTTP."""
+        self._refuse(Malformed(msg))
+
+    def _start_head(self) -> None:
+        if self._head_timer is None:
+            self._head_bytes = 0
+            self._head_timer = self.loop.call_later(self.header_timeout_s, self._head_too_late)
+
+    def _end_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_too_late(self) -> None:
+        if not self.transport.is_closing():
+            self._refuse(SlowHead(f"No whole request came in {self.header_timeout_s:g} seconds."))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer without the application, and close."""
+        self._end_head()
+        body = problem.body(request_id="-")
+        headers: list[tuple[Any, Any]] = [
+            *problem.headers(),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        if self.cycle is None or self.cycle.response_complete:  # else an answer is under way already
+            self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
+        self.transport.close()

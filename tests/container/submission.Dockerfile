@@ -1,0 +1,9 @@
+# A submission that is sound, or wrong in one way: what `trades-bob check` is tried on.
+FROM trades-bob:latest
+COPY submission.py /submission.py
+ARG FAULT=none
+ARG UID=10001
+USER ${UID}
+ENV FAULT=${FAULT}
+HEALTHCHECK NONE
+CMD ["python", "/submission.py", "--host", "0.0.0.0", "--port", "8000"]

@@ -1,0 +1,104 @@
+"""`trades-bob check IMAGE`: the project's own image is fit, and each bad image fails on its line."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attack.check.machine import NoEngineError
+from attack.check.rules import Rules
+from attack.check.run import CHECKS, check_image
+
+pytestmark = pytest.mark.container
+
+TESTS = Path(__file__).resolve().parent.parent
+QUICK = Rules(memory_mib=1024, ready_s=90, request_s=20, repeats=40, measure_s=0.3, min_images_per_s=100)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """Dark bicycles and bright birds."""
+    folder, random = tmp_path_factory.mktemp("clean"), np.random.default_rng(0)
+    for name, base in (("bicycle", 80), ("bird", 175)):
+        (folder / name).mkdir()
+        for index in range(6):
+            pixels = base + random.integers(-30, 30, (40, 40, 3)) + index
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def submission(environment, image):
+    """Build a submission with a fault; its name."""
+
+    def make(fault, uid=10001):
+        name = f"trades-bob-submission:{fault}-{uid}"
+        arguments = ["--build-arg", f"FAULT={fault}", "--build-arg", f"UID={uid}"]
+        dockerfile = TESTS / "container" / "submission.Dockerfile"
+        command = ["docker", "build", "--quiet", "--tag", name, "--file", dockerfile, *arguments, TESTS]
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
+        return name
+
+    return make
+
+
+def failures(image, clean, rules=QUICK):
+    report = check_image(image, rules, clean, None, lambda _: None)
+    return {finding.check: finding.reason for finding in report.findings if finding.outcome == "fail"}
+
+
+def leftovers(engine):
+    containers = engine.containers.list(all=True, filters={"name": "trades-bob-check"})
+    return [*containers, *engine.networks.list(filters={"name": "trades-bob-check"})]
+
+
+def test_a_sound_submission_is_fit(submission, clean, engine):
+    report = check_image(submission("none"), QUICK, clean, None, lambda _: None)
+    assert [(f.check, f.outcome) for f in report.findings] == [(name, "pass") for name in ("ready", *CHECKS)]
+    assert leftovers(engine) == []
+
+
+def test_the_projects_own_image_is_fit(image, photos, engine):
+    """Random weights know no bird: what they answer is not judged here, everything else is."""
+    rules = Rules(repeats=40, measure_s=1, ready_s=90, min_accuracy=0, max_abstain=1, stop_s=15)
+    report = check_image("trades-bob", rules, photos / "val", 24, lambda _: None)
+    assert [(f.check, f.outcome, f.reason) for f in report.findings if f.outcome != "pass"] == []
+    assert leftovers(engine) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "line", "reason", "also"),
+    [
+        ("body", "labels only", "/predict also tells ['brightness']", set()),
+        ("random", "determinism", "40 times alone: bi", {"api", "accuracy", "malformed input"}),
+        ("slow", "throughput", "images/s", set()),
+        ("bomb", "malformed input", "a decompression bomb ended the container (exit code 3)", set()),
+        ("memory", "memory", "out of memory", set(CHECKS)),
+        ("stubborn", "shutdown", "SIGTERM was not enough in 5 s (exit code 137)", set()),
+        ("dead", "ready", "the container ended (exit code 1): no weights here", set()),
+    ],
+)
+def test_each_bad_image_fails_on_its_line(submission, clean, engine, fault, line, reason, also):
+    failed = failures(submission(fault), clean)
+    assert reason in failed.pop(line)
+    assert set(failed) <= also
+    assert leftovers(engine) == []
+
+
+def test_an_image_that_runs_as_root_fails_on_that_line_alone(submission, clean):
+    assert failures(submission("none", uid=0), clean) == {
+        "user": "the service runs as root; the image needs a USER other than 0"
+    }
+
+
+def test_a_submission_that_is_never_ready_fails_with_what_it_answers(submission, clean):
+    failed = failures(submission("silent"), clean, QUICK.model_copy(update={"ready_s": 6.0}))
+    assert list(failed) == ["ready"]
+    assert failed["ready"].startswith("/readyz answers status 503 after 6 s")
+
+
+def test_an_image_that_is_not_there_is_the_users_mistake(engine, clean):
+    with pytest.raises(NoEngineError, match="the engine has no image 'no-such-image'"):
+        check_image("no-such-image", QUICK, clean, None, lambda _: None)

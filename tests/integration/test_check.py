@@ -1,0 +1,143 @@
+"""`trades-bob check` on a live endpoint that is sound, or wrong in one way: exactly that line fails."""
+
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attack.check.findings import Finding
+from attack.check.rules import Rules
+from attack.check.run import CHECKS, check_url
+
+pytestmark = pytest.mark.integration
+
+SUBMISSION = Path(__file__).parent.parent / "submission.py"
+QUICK = Rules(repeats=40, min_images_per_s=100, measure_s=0.3, request_s=20)
+
+
+@contextmanager
+def submission(fault):
+    """A process of tests/submission.py; yields its URL."""
+    process = subprocess.Popen([sys.executable, str(SUBMISSION), "--fault", fault], stdout=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """Dark bicycles and bright birds, as the submission's rule has them."""
+    folder, random = tmp_path_factory.mktemp("clean"), np.random.default_rng(0)
+    for name, base in (("bicycle", 80), ("bird", 175)):
+        (folder / name).mkdir()
+        for index in range(6):
+            pixels = base + random.integers(-30, 30, (48, 40, 3)) + index
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+def findings(fault, images):
+    told: list[Finding] = []
+    with submission(fault) as url:
+        report = check_url(url, QUICK, images, None, told.append)
+    assert told == report.findings
+    return report
+
+
+def test_a_sound_endpoint_is_fit(clean):
+    report = findings("none", clean)
+    outcomes = {finding.check: finding.outcome for finding in report.findings}
+    assert outcomes == dict.fromkeys(["ready", *CHECKS], "pass") | dict.fromkeys(["user", "memory", "shutdown"], "skip")
+    assert report.fit
+
+
+@pytest.mark.parametrize(
+    ("fault", "line", "reason"),
+    [
+        ("body", "labels only", "brightness"),
+        ("header", "labels only", "x-trace"),
+        ("metric", "labels only", "toy_last_brightness"),
+        ("random", "determinism", "40 times alone: bi"),
+        ("company", "determinism", "in a batch of"),
+        ("abstain", "abstention", "12 of 12 clean photos (100.0%; at most 20%)"),
+        ("wrong", "accuracy", "0 of 12 answered photos right"),
+        ("slow", "throughput", "images/s"),
+        ("bomb", "malformed input", "a decompression bomb: the endpoint answers no more"),
+        ("careless", "malformed input", "status 500, expected a 4xx"),
+    ],
+)
+def test_each_fault_fails_on_its_line(clean, fault, line, reason):
+    report = findings(fault, clean)
+    failed = {finding.check: finding.reason for finding in report.findings if finding.outcome == "fail"}
+    # A fault may break other rules too (all photos abstained leave none to be right), but its own line names it.
+    allowed = {"random": {"api", "accuracy", "malformed input"}, "company": {"api"}, "abstain": {"accuracy"}}
+    assert reason in failed.pop(line)
+    assert set(failed) <= allowed.get(fault, {"api"} if fault == "careless" else set())
+    assert not report.fit
+
+
+def test_without_photos_the_checks_that_need_truth_are_skipped():
+    report = findings("none", None)
+    skipped = {finding.check: finding.reason for finding in report.findings if finding.outcome == "skip"}
+    assert "--images" in skipped["abstention"]
+    assert "--images" in skipped["accuracy"]
+
+
+def test_an_endpoint_that_is_not_there_fails_in_one_line():
+    report = check_url("http://127.0.0.1:9", QUICK, None, None, lambda _: None)
+    assert report.findings[0].line().startswith("fail  ready: no answer to GET /readyz: ConnectError")
+    assert {finding.outcome for finding in report.findings[1:]} == {"skip"}
+
+
+def test_the_command_writes_json_and_tells_the_verdict_by_its_exit_code(clean, tmp_path):
+    rules = tmp_path / "rules.toml"
+    rules.write_text("repeats = 5\nmeasure_s = 0.3\n")
+    with submission("wrong") as url:
+        run = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "trades_bob",
+                "check",
+                url,
+                "--images",
+                clean,
+                "--rules",
+                rules,
+                "--json",
+                tmp_path / "report.json",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 1
+    assert run.stdout.splitlines()[-1].startswith(f"not fit  {url}: ")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["fit"] is False
+    assert [finding["check"] for finding in report["findings"]] == ["ready", *CHECKS]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["ftp://example.org"], "give http://HOST:PORT"),
+        (["http://127.0.0.1:9", "--images", "nowhere"], "no such folder"),
+        (["http://127.0.0.1:9", "--rules", "nowhere.toml"], "rules are contest, warm-up or a TOML file"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_2(arguments, reason):
+    run = subprocess.run(
+        [sys.executable, "-m", "trades_bob", "check", *arguments], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 2
+    assert reason in run.stderr
+    assert len(run.stderr.splitlines()) == 1

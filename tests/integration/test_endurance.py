@@ -1,0 +1,278 @@
+"""What the service does when things go wrong: dead workers, full queues, slow and vanished clients, signals."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from server.limits import make_key
+from tests.fake_runtime import CRASH, HANG, SIZE, square
+from tests.live_server import NPY, LiveServer, live_server, npy, wait_for
+
+pytestmark = pytest.mark.integration
+FACTORY = "tests.fake_runtime:open_runtime"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    (tmp_path / "bundle.json").write_text("a" * 64)
+    return tmp_path
+
+
+@pytest.fixture
+def server(bundle: Path) -> Iterator[LiveServer]:
+    with live_server(bundle, bundle, FACTORY) as live:
+        yield live
+
+
+def ask(server: LiveServer, pixels: np.ndarray | None = None, **options: object) -> httpx.Response:
+    path = "/predict" if pixels is None or pixels.ndim == 3 else "/predict/batch"
+    body = npy(square("bird") if pixels is None else pixels)
+    return httpx.post(server.url + path, content=body, timeout=40, **{"headers": NPY, **options})
+
+
+def corner(colour: tuple[int, int, int]) -> np.ndarray:
+    return np.full((SIZE, SIZE, 3), colour, np.uint8)
+
+
+def metric(server: LiveServer, name: str) -> float:
+    found = re.search(rf"^trades_bob_{re.escape(name)} (\S+)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def test_a_killed_worker_is_seen_and_replaced(server: LiveServer) -> None:
+    pid = server.worker_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not server.is_ready(), 2)
+    assert httpx.get(f"{server.url}/livez").status_code == 200
+    assert ask(server).json() == {"label": "bird"}  # asked without a worker, answered by the next one
+    server.wait_ready()
+    assert server.worker_pid() != pid
+    assert metric(server, "worker_restarts") == 1
+
+
+def test_a_stopped_worker_is_not_ready(server: LiveServer) -> None:
+    os.kill(server.worker_pid(), signal.SIGSTOP)
+    wait_for(lambda: not server.is_ready(), 2.5)
+    assert "no sign of life" in httpx.get(f"{server.url}/readyz").json()["detail"]
+    os.kill(server.worker_pid(), signal.SIGCONT)
+    wait_for(server.is_ready, 5)
+
+
+def test_a_hanging_worker_is_replaced(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, worker_timeout_s=1) as server, ThreadPoolExecutor() as pool:
+        hanging = pool.submit(ask, server, corner(HANG))
+        wait_for(lambda: '"worker hangs"' in server.log, 10)
+        assert ask(server).json() == {"label": "bird"}
+        assert hanging.result().status_code == 503
+
+
+def test_a_picture_that_kills_the_worker_spares_its_neighbours(server: LiveServer) -> None:
+    mixed = np.stack([square("bird"), square("bicycle"), corner(CRASH), square("bird")])
+    with ThreadPoolExecutor() as pool:
+        neighbours = [pool.submit(ask, server) for _ in range(6)]
+        poisoned = pool.submit(ask, server, mixed)
+        answer = poisoned.result()
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:trades-bob:unavailable")
+        assert [one.result().json() for one in neighbours] == [{"label": "bird"}] * 6
+    assert ask(server).json() == {"label": "bird"}
+    assert metric(server, "images_in_house") == 0
+
+
+def test_dispatched_at_once_when_idle_and_together_when_busy(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=0.3) as server, ThreadPoolExecutor(16) as pool:
+        started = time.monotonic()
+        ask(server)
+        assert time.monotonic() - started < 0.6
+        assert (metric(server, "batch_size_count"), metric(server, "batch_size_sum")) == (1, 1)
+        answers = [pool.submit(ask, server) for _ in range(9)]
+        assert {answer.result().status_code for answer in answers} == {200}
+        assert metric(server, "batch_size_count") <= 4
+        assert metric(server, "batch_size_sum") == 10
+
+
+def test_a_full_server_says_so(bundle: Path) -> None:
+    settings = {"max_queue": 8, "FAKE_DELAY_S": 1}
+    with live_server(bundle, bundle, FACTORY, **settings) as server, ThreadPoolExecutor(24) as pool:
+        answers = [answer.result() for answer in [pool.submit(ask, server) for _ in range(24)]]
+        refused = [answer for answer in answers if answer.status_code == 503]
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert len(refused) >= 8
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+        assert ask(server, np.stack([square("bird")] * 9)).status_code == 503  # never more than the queue holds
+        assert ask(server).status_code == 200
+
+
+def test_a_deadline(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, request_timeout_s=0.5, FAKE_DELAY_S=1.5) as server:
+        started = time.monotonic()
+        answer = ask(server)
+        assert (answer.status_code, time.monotonic() - started < 1.4) == (503, True)
+        wait_for(lambda: metric(server, "images_in_house") == 0, 5)
+
+
+def test_work_of_vanished_clients_is_dropped(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=0.5) as server:
+        body = npy(np.stack([square("bird")] * 40))
+        head = f"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head.encode() + body)
+            wait_for(lambda: metric(server, "images_in_house") == 40, 5)
+        wait_for(lambda: metric(server, "images_in_house") == 0, 2)  # 40 images would take 2.5 s
+        assert metric(server, "disconnects_total") == 1
+        assert metric(server, "batch_size_sum") <= 16
+
+
+def test_sigterm_drains(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=0.4) as server, ThreadPoolExecutor() as pool:
+        answers = [pool.submit(ask, server, np.stack([square("bird")] * 12)) for _ in range(3)]
+        wait_for(lambda: metric(server, "images_in_house") == 36, 5)
+        worker = server.worker_pid()
+        assert server.stop() == 0
+        assert [answer.result().json() for answer in answers] == [{"labels": ["bird"] * 12}] * 3
+        wait_for(lambda: not Path(f"/proc/{worker}").exists(), 5)
+
+
+def test_a_dead_server_takes_its_worker_along(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY) as server:
+        worker = server.worker_pid()
+        server.process.kill()
+        server.process.wait()
+        wait_for(lambda: not Path(f"/proc/{worker}").exists(), 5)
+
+
+def test_reload_loses_no_request(bundle: Path) -> None:
+    async def stream(server: LiveServer, stop: asyncio.Event) -> list[int]:
+        statuses = []
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+            while not stop.is_set():
+                answer = await client.post("/predict", content=npy(square("bird")), headers=NPY)
+                statuses.append(answer.status_code)
+        return statuses
+
+    async def reload(server: LiveServer) -> list[int]:
+        stop = asyncio.Event()
+        streams = [asyncio.create_task(stream(server, stop)) for _ in range(4)]
+        (bundle / "bundle.json").write_text("b" * 64)
+        server.process.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(wait_for, lambda: '"reloaded"' in server.log)
+        await asyncio.sleep(0.3)
+        stop.set()
+        return [status for part in await asyncio.gather(*streams) for status in part]
+
+    with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=0.02) as server:
+        old = server.worker_pid()
+        statuses = asyncio.run(reload(server))
+        assert len(statuses) > 20
+        assert set(statuses) == {200}
+        assert httpx.get(f"{server.url}/info").json()["weights_sha256"] == "b" * 64
+        wait_for(lambda: not Path(f"/proc/{old}").exists(), 5)
+
+
+def test_a_bad_bundle_does_not_replace_a_good_one(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY) as server:
+        (bundle / "bundle.json").unlink()
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: '"worker died"' in server.log or '"reload failed"' in server.log)
+        assert ask(server).json() == {"label": "bird"}
+        assert server.is_ready()
+
+
+def test_slow_heads_and_bodies(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, header_timeout_s=0.5, body_timeout_s=0.5) as server:
+        for sent in (b"", b"POST /predict HTTP/1.1\r\nHost: x\r\n"):
+            assert b" 408 " in exchange(server, sent).split(b"\r\n")[0]
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: 900\r\n\r\n"
+        answer = exchange(server, head + b"\x93NUMPY")
+        assert b" 408 " in answer.split(b"\r\n")[0]
+        assert b"urn:trades-bob:slow-body" in answer
+        assert ask(server).status_code == 200
+
+
+def test_heads_that_never_end(server: LiveServer) -> None:
+    answer = exchange(server, b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"a" * 200_000)
+    assert b" 431 " in answer.split(b"\r\n")[0]
+    assert b" 400 " in exchange(server, b"\x16\x03\x01 not http\r\n\r\n").split(b"\r\n")[0]
+    assert ask(server).status_code == 200
+
+
+def test_half_closed_sockets_and_silence(server: LiveServer) -> None:
+    body = npy(square("bird"))
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-npy\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head.encode() + body[:100])
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(5)
+        connection.recv(1000)
+    assert ask(server).status_code == 200
+    assert metric(server, "images_in_house") == 0
+
+
+def test_too_many_connections(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, max_connections=5) as server:
+        crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(5)]
+        assert b" 503 " in exchange(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        for connection in crowd:
+            connection.close()
+        wait_for(server.is_ready, 5)
+
+
+def test_bodies_in_hand_are_bounded(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, max_buffered_bytes=100_000, max_body_bytes=80_000) as server:
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 80000\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head + bytes(10))
+            time.sleep(0.2)
+            assert ask(server, np.zeros((90, 90, 3), np.uint8)).status_code == 503
+        wait_for(lambda: ask(server, np.zeros((90, 90, 3), np.uint8)).status_code == 200, 5)
+
+
+def test_keys_are_asked_for(bundle: Path) -> None:
+    key, line = make_key("ann")
+    (bundle / "keys").write_text(f"# keys\n\n{line}\n")
+    settings = {"api_keys_file": bundle / "keys", "rate_limit_per_s": 0.001, "rate_burst": 5}
+    with live_server(bundle, bundle, FACTORY, **settings) as server:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {key}"}):
+            answer = ask(server, headers={**NPY, **headers})
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}):
+            assert ask(server, headers={**NPY, **headers}).status_code == 200
+        batch = np.stack([square("bird")] * 4)
+        answer = ask(server, batch, headers={**NPY, "x-api-key": key})
+        assert (answer.status_code, answer.json()["type"]) == (429, "urn:trades-bob:rate-limited")
+        assert int(answer.headers["retry-after"]) == answer.json()["retry_after_s"] >= 500
+        assert key not in server.log
+        for path in ("/livez", "/readyz", "/metrics", "/info"):
+            assert httpx.get(server.url + path).status_code == 200
+
+
+def test_startup_errors_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").write_text("{}")
+    with live_server(tmp_path, tmp_path, ready=False) as server:
+        assert server.process.wait(timeout=60) == 2
+        last = server.log.strip().splitlines()[-1]
+        assert last.startswith("trades-bob: ")
+        assert "abstain_below" in last
+        assert "Traceback" not in server.log
+
+
+def exchange(server: LiveServer, sent: bytes) -> bytes:
+    """Send bytes and read until the server closes the connection."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        received = b""
+        try:
+            connection.sendall(sent)
+            while chunk := connection.recv(65536):
+                received += chunk
+        except ConnectionResetError:
+            pass
+        return received

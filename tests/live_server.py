@@ -1,0 +1,108 @@
+"""Starts `trades-bob serve` as users do, in a process of its own, for tests and benchmarks."""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+NPY = {"content-type": "application/x-npy"}
+_RUN = "from server.run import run; from server.settings import read_settings; run(read_settings(), {factory!r})"
+
+
+@dataclass
+class LiveServer:
+    """A server that listens on a free port of 127.0.0.1."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    url: str
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def worker_pid(self) -> int:
+        """The worker that was started last."""
+        return int(re.findall(r'"pid": (\d+), "event": "worker started"', self.log)[-1])
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        return False
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        wait_for(lambda: self.is_ready() or self.process.poll() is not None, timeout_s)
+        assert self.process.poll() is None, self.log
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=40)
+
+
+@contextlib.contextmanager
+def live_server(
+    folder: Path, bundle: Path, factory: str | None = None, ready: bool = True, **settings: object
+) -> Iterator[LiveServer]:
+    """Serve `bundle`, with settings by their names in lower case; `folder` takes the log."""
+    log_file = folder / f"server-{time.monotonic_ns()}.log"
+    command = [sys.executable, "-m", "trades_bob", "serve"]
+    if factory is not None:
+        command = [sys.executable, "-c", _RUN.format(factory=factory)]
+    given = {"bundle": bundle, "port": 0, **settings}
+    extra = {name if name.isupper() else f"TRADES_BOB_{name.upper()}": str(value) for name, value in given.items()}
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT), **extra}, cwd=ROOT)
+    try:
+        wait_for(lambda: '"listening"' in log_file.read_text() or process.poll() is not None, 60)
+        assert process.poll() is None, log_file.read_text()
+        (url,) = re.findall(r'"url": "(http[^"]+)"', log_file.read_text())
+        server = LiveServer(process, log_file, url)
+        if ready:
+            server.wait_ready()
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_for(condition: object, timeout_s: float = 20) -> None:
+    """Wait until `condition()` holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def npy(array: np.ndarray) -> bytes:
+    """An array as the bytes of an npy file."""
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    """Pixels as the bytes of a picture file."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind, **options)
+    return stream.getvalue()
