@@ -6,6 +6,7 @@ import typer
 
 from attack.check.commands import check
 from attack.commands import attack, predict
+from attack.evaluation.commands import evaluate
 from model.errors import TradesBobError
 from server.commands import make_key, serve
 from train.commands import demo, train
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 app.command()(predict)
 app.command()(attack)
+app.command()(evaluate)
 app.command()(check)
 app.command()(train)
 app.command()(serve)
@@ -44,7 +46,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except _CLICK_EXCEPTION as error:
-        _fail(str(getattr(error, "message", error)), 2)
+        _fail(error.format_message(), 2)  # type: ignore[attr-defined]
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except TradesBobError as error:
