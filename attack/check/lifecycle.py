@@ -33,9 +33,8 @@ def memory(subject: Subject) -> tuple[str, dict[str, float]]:
     """The most memory during all checks before this one; the engine kills what goes over the limit."""
     machine, limit = _machine(subject), subject.rules.memory_mib
     peak = machine.peak_memory_mib()
-    ended = machine.ended()
-    if ended and "memory" in ended:
-        raise Unfit(f"the container ended ({ended}) with {limit} MiB")
+    if machine.out_of_memory():
+        raise Unfit(f"out of memory: {limit} MiB were not enough, and the engine killed a process")
     return f"at most {peak:.0f} MiB under load, of {limit} MiB", {"peak_mib": peak}
 
 

@@ -91,7 +91,7 @@ def houses(rng: Rng, side: int) -> Floats:
 
 def _windows(rng: Rng, layer: Layer, left: float, top: float, width: float, wall: Colour) -> None:
     columns, pitch = int(rng.integers(2, 5)), uniform(rng, 0.14, 0.24)
-    glass, frame = grey(rng, 0.15, 0.6), lit(wall, pick(rng, (0.6, 1.35)))
+    glass, frame = mixed(wall, grey(rng, 0.15, 0.6), uniform(rng, 0.3, 0.8)), lit(wall, pick(rng, (0.6, 1.35)))
     cell = width / columns
     for row in range(8):
         for column in range(columns):

@@ -8,7 +8,7 @@ from train.synthetic.drive import drive_train
 from train.synthetic.figure import Figure, Part, Rod
 from train.synthetic.fittings import basket, fenders, handlebars, kickstand, rack, saddle
 from train.synthetic.frames import Joints, joints, tubes
-from train.synthetic.geometry import Points, View, heading, looking
+from train.synthetic.geometry import View, heading, looking
 from train.synthetic.riders import rider
 from train.synthetic.wheels import Finish, wheel
 
@@ -25,7 +25,8 @@ def bicycle(rng: Rng) -> Figure:
     if happens(rng, 0.2) and name != "child":
         parts += rider(kind, at, crank, rng)
     place = "air" if happens(rng, 0.06) else "ground"
-    return Figure(parts, view, place)
+    x, y, z = (float(value) for value in at.bars)
+    return Figure(parts, view, place, focus=(x, y, z, 0.12))
 
 
 def _view(rng: Rng) -> View:
@@ -90,8 +91,3 @@ def _extras(kind: Kind, at: Joints, paint: Colour, rng: Rng) -> list[Part]:
     if happens(rng, 0.3):
         parts += kickstand(at)
     return parts
-
-
-def grips(at: Joints, reach: Points) -> Points:
-    """Points fixed to the bars, turned with them."""
-    return at.steered(reach)

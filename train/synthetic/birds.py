@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from train.synthetic.bird_kinds import COATS, KINDS, Coat, Kind, individual
+from train.synthetic.bird_coats import COATS, Coat
+from train.synthetic.bird_kinds import KINDS, Kind, individual
 from train.synthetic.chance import Colour, Rng, happens, jitter, lit, pick, uniform, vivid
 from train.synthetic.eyes import Eye
 from train.synthetic.figure import Ball, Figure, Part, Rod, Sheet
 from train.synthetic.geometry import Points, View, curve, heading, looking, turn
 from train.synthetic.plumage import Marks, darker, feathered, skin, two_tone
 from train.synthetic.solids import Chain, Solid, Surface, chain, plain
-from train.synthetic.wings import Stroke, spread_wing
+from train.synthetic.wings import Stroke, flight, spread_wing
 
-PLACES = {"perch": "perch", "stand": "ground", "fly": "air", "swim": "water"}
+IN_FLIGHT = 0.22
+"""How often a bird flies where it could sit, stand or swim."""
+PLACES = {"perch": "perch", "stand": "ground", "fly": "air", "swim": "water", "wade": "water"}
 
 
 @dataclass(frozen=True)
@@ -33,28 +36,35 @@ class Skeleton:
 
 def bird(rng: Rng, places: tuple[str, ...]) -> Figure:
     """Any bird in a posture that fits one of `places` ('air' always does)."""
-    kind_name = pick(rng, [name for name in KINDS if _postures(KINDS[name], places)])
-    kind = individual(KINDS[kind_name], rng)
-    posture = pick(rng, _postures(kind, places))
+    settled = [kind for kind in KINDS.values() if _settled(kind, places)]
+    flying = not settled or happens(rng, IN_FLIGHT)
+    fliers = [kind for kind in KINDS.values() if "fly" in kind.postures]
+    kind = individual(pick(rng, fliers if flying else settled), rng)
+    posture = "fly" if flying else pick(rng, _settled(kind, places))
+    elevation, beat = flight(rng)
     coat = _coat(kind, rng)
     bones = _skeleton(kind, posture, rng)
     parts = [_body(kind, coat, bones, posture, rng), *_eyes(kind, coat, bones), *_crest(kind, coat, bones, rng)]
-    parts += _wings(kind, coat, bones, posture, rng) + _legs(kind, coat, bones, posture, rng)
+    parts += _wings(kind, coat, bones, beat) if posture == "fly" else []
+    feet = _feet(kind, bones, rng) if posture in ("perch", "stand", "wade") else None
+    parts += _legs(kind, coat, bones, posture, feet)
     sunk = uniform(rng, 0.08, 0.14) if posture == "swim" else 0.0
-    return Figure(parts, _view(kind_name, posture, rng), PLACES[posture], sunk)
+    x, y, z = (float(value) for value in bones.head + 0.5 * kind.head * bones.beak_axis)
+    focus = (x, y, z, 1.6 * kind.head)
+    return Figure(parts, _view(kind, posture, elevation, rng), PLACES[posture], sunk, focus, feet)
 
 
-def _postures(kind: Kind, places: tuple[str, ...]) -> list[str]:
-    return [posture for posture in kind.postures if posture == "fly" or PLACES[posture] in places]
+def _settled(kind: Kind, places: tuple[str, ...]) -> list[str]:
+    """The postures that fit one of `places`."""
+    return [posture for posture in kind.postures if PLACES[posture] in places]
 
 
-def _view(kind: str, posture: str, rng: Rng) -> View:
+def _view(kind: Kind, posture: str, elevation: float, rng: Rng) -> View:
     """Profile and three-quarter views; in flight also from below and above."""
     mirrored = happens(rng, 0.5)
-    if posture == "fly" and kind != "hummingbird":
-        elevation = uniform(rng, -40, 30)
-        return looking(uniform(rng, -40, 50), elevation, uniform(rng, -15, 20), mirrored, 12)
-    yaw = uniform(rng, 0, 70) if kind == "owl" else float(np.clip(rng.normal(5, 24), -38, 52))
+    if posture == "fly":
+        return looking(uniform(rng, -35, 45), elevation, uniform(rng, -15, 20), mirrored, 12)
+    yaw = uniform(rng, 0, 70) if kind.face == "disc" else float(np.clip(rng.normal(5, 24), -38, 52))
     return looking(yaw, uniform(rng, -8, 16), uniform(rng, -4, 4), mirrored, 12)
 
 
@@ -115,7 +125,7 @@ def _trunk(kind: Kind, bones: Skeleton, breast: Points, surface: Surface) -> Cha
     knots = [-0.52 * bones.along, -0.28 * bones.along, -0.05 * bones.up, breast, *bones.neck[1:]]
     at_throat = thin * 1.5 if long_neck else (depth + kind.head) * 0.5
     radii = [0.1, depth * 0.72, depth, depth * 0.92, at_throat, thin * (1.0 if long_neck else 1.06), kind.head * 0.95]
-    return chain(knots, radii, surface, 44 if long_neck else 34)
+    return chain(knots, radii, surface, 64 if long_neck else 34)
 
 
 def _beak(kind: Kind, coat: Coat, bones: Skeleton) -> list[Chain]:
@@ -236,12 +246,7 @@ def _spike(head: Points, radius: float, towards: Points, base: Points, colour: C
     return Sheet([(np.array(corners), colour)], order=-0.02)
 
 
-def _wings(kind: Kind, coat: Coat, bones: Skeleton, posture: str, rng: Rng) -> list[Part]:
-    if posture != "fly":
-        return []
-    beat = Stroke(
-        uniform(rng, 12, 62) if happens(rng, 0.75) else uniform(rng, -35, -5), uniform(rng, 0, 30), uniform(rng, 0.8, 1)
-    )
+def _wings(kind: Kind, coat: Coat, bones: Skeleton, beat: Stroke) -> list[Part]:
     wings: list[Part] = []
     for side in (-1.0, 1.0):
         shoulder = 0.2 * bones.along + 0.1 * bones.up + np.array([0, 0, 0.5 * kind.depth * side])
@@ -249,18 +254,19 @@ def _wings(kind: Kind, coat: Coat, bones: Skeleton, posture: str, rng: Rng) -> l
     return wings
 
 
-def _legs(kind: Kind, coat: Coat, bones: Skeleton, posture: str, rng: Rng) -> list[Part]:
-    if posture == "swim":
-        return []
-    if posture == "fly":
-        return _trailing_legs(kind, coat, bones) if kind.leg > 0.6 else []
+def _feet(kind: Kind, bones: Skeleton, rng: Rng) -> Points:
+    """Both feet, a step apart: (2, 3)."""
+    step = uniform(rng, -0.25, 0.25) * min(kind.leg, 0.5)
+    x, y = 0.1 * bones.along[0] + 0.12, -max(0.82 * kind.depth, 0.44 * bones.along[1]) - kind.leg
+    return np.array([[x + step * side, y, 0.45 * kind.depth * side] for side in (-1.0, 1.0)])
+
+
+def _legs(kind: Kind, coat: Coat, bones: Skeleton, posture: str, feet: Points | None) -> list[Part]:
+    if feet is None:
+        return _trailing_legs(kind, coat, bones) if posture == "fly" and kind.leg > 0.6 else []
     parts: list[Part] = []
-    ground = -0.72 * kind.depth - kind.leg - 0.1
-    step = uniform(rng, -0.5, 0.5) * min(kind.leg, 0.5)
-    middle = 0.1 * bones.along[0]
-    for side in (-1.0, 1.0):
-        hip = np.array([middle, -0.5 * kind.depth, 0.4 * kind.depth * side])
-        foot = np.array([middle + 0.12 + step * side * 0.5, ground, 0.45 * kind.depth * side])
+    for side, foot in zip((-1.0, 1.0), feet, strict=True):
+        hip = np.array([0.1 * bones.along[0], -max(0.5 * kind.depth, 0.36 * bones.along[1]), 0.4 * kind.depth * side])
         knee = hip + 0.45 * (foot - hip) - np.array([0.16 * kind.leg, 0, 0])
         parts.append(Rod(np.array([hip, knee, foot]), kind.leg_width, coat.leg))
         parts += [Rod(np.array([foot, toe]), kind.leg_width * 0.85, lit(coat.leg, 0.9)) for toe in _toes(foot, kind)]

@@ -1,6 +1,6 @@
 """A figure is a list of parts in space; the far ones are painted first."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +9,9 @@ from train.synthetic.chance import Colour, lit
 from train.synthetic.geometry import Points, View
 from train.synthetic.layer import Layer
 from train.synthetic.solids import Light
+
+Disc = tuple[float, float, float]
+"""Middle and radius in the picture: x, y, radius."""
 
 
 class Part(Protocol):
@@ -114,12 +117,26 @@ class Figure:
     place: str
     sunk: float = 0.0
     """Share of its height that is under water, for place 'water'."""
+    focus: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """A ball (x, y, z, radius) that nothing may hide: a bird's head, the middle of a bicycle's bars."""
+    feet: Points | None = None
+    """Where it stands, (n, 3); None: on its lowest points."""
 
     def fitted(self, box: tuple[float, float, float, float]) -> "Figure":
         """The same figure, made to fill `box` (left, top, width, height)."""
         extents = [part.extent() for part in self.parts]
         points, radii = np.concatenate([e[0] for e in extents]), np.concatenate([e[1] for e in extents])
-        return Figure(self.parts, self.view.fitted(points, radii, box), self.place, self.sunk)
+        return replace(self, view=self.view.fitted(points, radii, box))
+
+    def focus_in_picture(self) -> Disc:
+        """The disc to leave free of obstacles, in the picture."""
+        centre, radius = np.array([self.focus[:3]]), self.focus[3]
+        ((x, y),) = self.view.project(centre)
+        return float(x), float(y), radius * float(self.view.magnification(centre)[0])
+
+    def standing_height(self, lowest: float) -> float:
+        """The height in the picture (0 top, 1 bottom) of what it stands on; `lowest` is that of its lowest point."""
+        return lowest if self.feet is None else float(self.view.project(self.feet)[:, 1].mean())
 
     def painted(self, side: int, light: Light) -> Layer:
         """A layer of `side` pixels with the figure on it, far parts first."""

@@ -6,6 +6,9 @@ from PIL import Image, ImageDraw
 
 from train.synthetic.chance import Colour
 
+FAINTEST = 0.45
+"""The least opacity of a thin line."""
+
 
 class Layer:
     """`side` x `side` RGBA pixels; what is drawn later covers what was drawn before."""
@@ -29,6 +32,15 @@ class Layer:
         if wide > 3 and not closed:
             for end in (pixels[0], pixels[-1]):
                 self._disc(end, wide / 2, colour)
+
+    def thin_lines(self, lines: npt.NDArray[np.float64], width: float, colours: list[Colour]) -> None:
+        """Lines (n, 2, 2), each with its colour; those thinner than a pixel let through what is behind them."""
+        above = Layer(self.side)
+        for line, colour in zip(lines, colours, strict=True):
+            above.stroke(line, width, colour)
+        cover = min(1.0, max(FAINTEST, width * self.side))
+        above.image.putalpha(above.image.getchannel("A").point([round(cover * value) for value in range(256)]))
+        self.image.alpha_composite(above.image)
 
     def disc(self, centre: npt.ArrayLike, radius: float, colour: Colour) -> None:
         """A filled circle; never smaller than a pixel."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from train.synthetic.bird_kinds import Coat
+from train.synthetic.bird_coats import Coat
 from train.synthetic.chance import Colour, Rng, lit
 from train.synthetic.geometry import Points
 from train.synthetic.solids import Surface
@@ -114,7 +114,8 @@ def _down(position: Points, waves: Points) -> Points:
     x, y, z = position.T
     fine = np.sin(90 * x + 40 * y + waves[4]) * np.sin(75 * y - 50 * z + waves[5])
     coarse = np.sin(13 * x + 8 * z + waves[0]) * np.sin(11 * y + waves[1])
-    brightness: Points = 1 + 0.06 * fine + 0.07 * coarse
+    edges = smooth_step(np.sin(52 * x + 20 * z + 3 * np.sin(21 * y)) * np.sin(48 * y + 26 * z), 0.1, 0.7)
+    brightness: Points = 1 + 0.09 * fine + 0.08 * coarse - 0.16 * edges
     return brightness
 
 

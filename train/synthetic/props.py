@@ -1,6 +1,6 @@
 """What figures stand on above the ground, and what is between them and the camera; the same for both classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,9 +21,10 @@ class Perch:
     solid: bool
     """A wall: filled down to the bottom of the picture."""
 
-    def height_at(self, x: float) -> float:
-        """The upper edge at `x`."""
-        return float(np.interp(x, self.points[:, 0], self.points[:, 1])) - 0.5 * self.thickness
+    def under(self, height: float) -> "Perch":
+        """The same perch, moved so that its upper edge in the middle of the picture is at `height`."""
+        middle = float(np.interp(0.5, self.points[:, 0], self.points[:, 1]))
+        return replace(self, points=self.points + (0, height - middle + 0.4 * self.thickness))
 
     def paint(self, layer: Layer, rng: Rng) -> None:
         """Draw it, lighter above than below."""

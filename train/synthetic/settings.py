@@ -6,13 +6,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from train.synthetic.backdrops import BACKDROPS, studio
-from train.synthetic.chance import Rng, grey, happens, pick, uniform, vivid
+from train.synthetic.chance import Rng, grey, happens, lit, mixed, pick, uniform, vivid
 from train.synthetic.grounds import DRY, water
 from train.synthetic.layer import Layer
 from train.synthetic.props import Perch, perch
 from train.synthetic.riders import bystander
 from train.synthetic.solids import Light
-from train.synthetic.textures import Floats
+from train.synthetic.textures import Floats, noise
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ def setting(rng: Rng, side: int, light: Light) -> Setting:
     even = happens(rng, 0.12)
     horizon = uniform(rng, 0.3, 0.8) if even or happens(rng, 0.72) else 1.0
     wet = horizon < 1 and not even and happens(rng, 0.18)
-    field = studio(rng, side) if even else _landscape(rng, side, horizon, wet)
+    field = studio(rng, side) if even else _grained(_landscape(rng, side, horizon, wet), rng)
     picture = Image.fromarray(field.clip(0, 255).astype(np.uint8))
     if not even:
         _clutter(rng, picture, horizon, light)
-    if happens(rng, 0.65):
+    if happens(rng, 0.5):
         picture = picture.filter(ImageFilter.GaussianBlur(side * uniform(rng, 0.001, 0.018)))
-    beam = perch(rng) if happens(rng, 0.25 if horizon < 1 else 0.75) else None
+    beam = perch(rng) if happens(rng, 0.25 if horizon < 1 else 0.88) else None
     return Setting(picture, horizon, wet, beam, even)
 
 
@@ -56,6 +56,13 @@ def _landscape(rng: Rng, side: int, horizon: float, wet: bool) -> Floats:
     below = (water if wet else pick(rng, DRY))(rng, side)
     shifted = np.roll(behind, edge - side, axis=0)  # what stands on the ground ends at the horizon
     return np.concatenate([shifted[:edge], below[edge:]])
+
+
+def _grained(field: Floats, rng: Rng) -> Floats:
+    """The roughness of what things are made of, from smooth to coarse."""
+    side = len(field)
+    grain = noise(rng, side, uniform(rng, 0.12, 0.4) * side, octaves=1)
+    return field * (1 + np.float32(uniform(rng, 0, 0.5) ** 2) * grain)[:, :, None]
 
 
 def _clutter(rng: Rng, picture: Image.Image, horizon: float, light: Light) -> None:
@@ -84,7 +91,10 @@ def _post(rng: Rng, side: int, horizon: float, _light: Light) -> Layer:
 def _crate(rng: Rng, side: int, horizon: float, _light: Light) -> Layer:
     layer, x, bottom = Layer(side), uniform(rng, -0.1, 0.9), horizon + uniform(rng, -0.02, 0.12)
     width, height, lean = uniform(rng, 0.08, 0.35), uniform(rng, 0.06, 0.3), uniform(rng, -0.03, 0.03)
-    colour = vivid(rng) if happens(rng, 0.4) else grey(rng, 0.15, 0.9)
+    colour = mixed(vivid(rng), grey(rng, 0.15, 0.9), uniform(rng, 0.4, 1))
+    deep = uniform(rng, 0.02, 0.08)
+    right = [(x + width, bottom), (x + lean + width, bottom - height)]
+    layer.polygon([*right, *((a + deep, b - 0.02) for a, b in right[::-1])], lit(colour, 0.6))
     layer.polygon(
         [(x, bottom), (x + lean, bottom - height), (x + lean + width, bottom - height), (x + width, bottom)], colour
     )

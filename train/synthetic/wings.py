@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.synthetic.bird_kinds import Coat
-from train.synthetic.chance import Colour, lit, mixed
+from train.synthetic.bird_coats import Coat
+from train.synthetic.chance import Colour, Rng, lit, mixed, uniform
 from train.synthetic.figure import Sheet
 from train.synthetic.geometry import Points, curve
 from train.synthetic.plumage import darker
+
+LEAST_SEEN_DEGREES = 30.0
+"""Between the line of sight and the plane of either wing."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,14 @@ class Stroke:
     raise_degrees: float
     sweep_degrees: float
     fold: float
+
+
+def flight(rng: Rng) -> tuple[float, Stroke]:
+    """The camera's elevation and a wing beat, so that neither wing is seen on edge."""
+    while True:
+        elevation, lift = uniform(rng, -62, 62), uniform(rng, -38, 66)
+        if min(abs(lift - elevation), abs(lift + elevation)) > LEAST_SEEN_DEGREES:
+            return elevation, Stroke(lift, uniform(rng, 0, 30), uniform(rng, 0.85, 1))
 
 
 def spread_wing(

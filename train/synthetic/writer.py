@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import shutil
+import signal
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from model.console import progress
-from model.errors import DataError
+from model.errors import DataError, TrainingError
 from model.labels import CLASSES
 from train.synthetic.scene import render
 
@@ -39,6 +41,8 @@ def synthesize(out: Path, per_class: int, size: int = 224, seed: int = 0) -> Non
         if out.exists():
             out.rmdir()
         partial.rename(out)
+    except BrokenProcessPool as error:
+        raise TrainingError("a process that draws pictures died: is there enough memory?") from error
     except OSError as error:
         raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
 
@@ -73,10 +77,20 @@ def _draw_all(folder: Path, per_class: int, size: int, seed: int) -> None:
     context = multiprocessing.get_context("spawn")
     with (
         progress("drawing pictures", len(jobs)) as report,
-        ProcessPoolExecutor(min(len(jobs), os.cpu_count() or 1), mp_context=context) as pool,
+        ProcessPoolExecutor(min(len(jobs), _cores()), context, _leave_interrupts) as pool,
     ):
         for done, _ in enumerate(pool.map(_draw, jobs, chunksize=8), 1):
             report(done)
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is answered by the parent alone, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _draw(job: Job) -> None:

@@ -1,0 +1,73 @@
+"""`trades-bob data synthesize`: whole folders, with processes of its own, and what it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.errors import DataError
+from model.vision import torchvision
+from train.synthetic import render, synthesize
+from train.synthetic.writer import picture_seed
+
+pytestmark = pytest.mark.integration
+
+
+def _command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "trades_bob", "data", "synthesize", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_folder_that_image_folder_reads(tmp_path: Path) -> None:
+    left_over = tmp_path / "set.partial" / "bird"
+    left_over.mkdir(parents=True)
+    (left_over / "00009.png").write_bytes(b"half a picture")
+    done = _command("--out", str(tmp_path / "set"), "--per-class", "3", "--size", "40", "--seed", "7")
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "set")), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    pictures = torchvision.datasets.ImageFolder(str(tmp_path / "set"))
+    assert pictures.classes == ["bicycle", "bird"]
+    assert [label for _, label in pictures.samples] == [0, 0, 0, 1, 1, 1]
+    for path, label in pictures.samples:
+        index = int(Path(path).stem)
+        assert np.array_equal(np.asarray(Image.open(path)), render(label, picture_seed(7, label, index), 40))
+
+
+def test_an_empty_folder_is_filled_and_a_full_one_refused(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    out.mkdir()
+    synthesize(out, 1, 32)
+    before = {path: path.read_bytes() for path in out.rglob("*.png")}
+    assert len(before) == 2
+    refused = _command("--out", str(out), "--per-class", "1")
+    assert refused.returncode == 2
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "not empty" in refused.stderr
+    assert {path: path.read_bytes() for path in out.rglob("*.png")} == before
+
+
+@pytest.mark.parametrize(
+    ("per_class", "size", "seed", "names"),
+    [(0, 64, 0, "--per-class"), (1, 31, 0, "--size"), (1, 1025, 0, "--size"), (1, 64, -1, "--seed")],
+)
+def test_numbers_out_of_range_are_named(tmp_path: Path, per_class: int, size: int, seed: int, names: str) -> None:
+    with pytest.raises(DataError, match=names):
+        synthesize(tmp_path / "set", per_class, size, seed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_the_users_is_removed(tmp_path: Path) -> None:
+    mine = tmp_path / "set.partial" / "notes.txt"
+    mine.parent.mkdir()
+    mine.write_text("keep")
+    with pytest.raises(DataError, match="in the way"):
+        synthesize(tmp_path / "set", 1, 32)
+    assert mine.read_text() == "keep"
+    (tmp_path / "file").write_text("keep")
+    with pytest.raises(DataError, match="not empty"):
+        synthesize(tmp_path / "file", 1, 32)
+    with pytest.raises(DataError, match="cannot write"):
+        synthesize(tmp_path / "file" / "below", 1, 32)
