@@ -15,7 +15,7 @@ def attack(
     endpoint: Annotated[str, typer.Option(help="URL of a live endpoint, http://HOST:PORT")],
     images: Annotated[Path, typer.Option(help="folder with bicycle/ and bird/")],
     out: Annotated[Path, typer.Option(help="folder for results.json, PNGs and index.html")],
-    attack: Annotated[str, typer.Option(help="name of the attack")] = "boundary",
+    attack: Annotated[str, typer.Option(help="auto, or one by name")] = "auto",
     limit: Annotated[int | None, typer.Option(help="so many photos, balanced over the classes")] = None,
     max_queries: Annotated[int, typer.Option(min=1, help="queries per photo")] = 1000,
     max_l2: Annotated[float, typer.Option(min=0, help="largest L2 that counts, on pictures in [0, 1]")] = 10.0,

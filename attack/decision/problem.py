@@ -69,12 +69,19 @@ def noise(problem: Problem, n: int) -> Vector:
 
     Drawing 150,528 normal values costs 2 ms of CPU, a window of a tape next to nothing (Salimans et al. 2017, 2.1).
     """
-    tape = _tape(_TAPE_LENGTH + problem.dim)
-    places = problem.rng.integers(0, _TAPE_LENGTH, n)
-    signs = problem.rng.integers(0, 2, n) * 2 - 1
-    return np.stack(
-        [tape[place : place + problem.dim] * np.float32(sign) for place, sign in zip(places, signs, strict=True)]
-    )
+    return np.stack([sign * tape_window(problem, place) for place, sign in tape_windows(problem, n)])
+
+
+def tape_windows(problem: Problem, n: int) -> list[tuple[int, np.float32]]:
+    """n random places and signs: all that must be kept of a direction."""
+    places = problem.rng.integers(0, _TAPE_LENGTH, n).tolist()
+    signs = (problem.rng.integers(0, 2, n) * 2 - 1).astype(np.float32)
+    return list(zip(places, signs, strict=True))
+
+
+def tape_window(problem: Problem, place: int) -> Vector:
+    """(D,) the direction at a place of the tape; a view."""
+    return _tape(_TAPE_LENGTH + problem.dim)[place : place + problem.dim]
 
 
 @cache
