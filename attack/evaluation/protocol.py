@@ -27,7 +27,7 @@ Needs = Literal["labels", "logits", "gradients"]
 Profile = Literal["full", "short"]
 EPSILON: Final = 16 / 255
 """The kit's L-inf limit, also for the stronger attacks beside it."""
-LABEL_ONLY: Final = "boundary-tuned"
+LABEL_ONLY: Final = "auto"
 LABEL_ONLY_QUERIES: Final = 1000
 BACKWARD: Final = 3
 """A forward and a backward pass cost about three forward passes."""

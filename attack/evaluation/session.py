@@ -126,15 +126,15 @@ class Session:
 
     def ask_in_full_batches(self, pictures: Iterable[Tensor]) -> Tensor:
         """Any number of (M, 3, S, S) -> (sum of M, 2): asked as they come, a full batch at a time."""
-        waiting: list[Tensor] = []
-        answers: list[Tensor] = []
+        batch, answers = self.subject.batch, []
+        waiting: Tensor | None = None
         for some in pictures:
-            waiting.append(some)
-            if sum(map(len, waiting)) >= self.subject.batch:
-                answers.append(self.subject.logits(torch.cat(waiting)))
-                waiting.clear()
-        if waiting:
-            answers.append(self.subject.logits(torch.cat(waiting)))
+            waiting = some if waiting is None else torch.cat([waiting, some])
+            while len(waiting) >= batch:
+                answers.append(self.subject.logits(waiting[:batch]))
+                waiting = waiting[batch:]
+        if waiting is not None and len(waiting):
+            answers.append(self.subject.logits(waiting))
         return torch.cat(answers)
 
 

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 COLOURS: Final = ("#1b6ca8", "#c1440e", "#2a7f4f", "#8a4fa0", "#a8761b", "#444444", "#b0306a", "#2f8f9d", "#6b7a1e")
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
+LINE = 17
 
 Points = Sequence[Sequence[float]]
 
@@ -22,14 +23,13 @@ def curves(series: Mapping[str, Points], x_title: str, y_title: str, mark_x: flo
             f'<line x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#888" stroke-dasharray="4 3"/>'
         )
     for number, (name, points) in enumerate(series.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour, y = COLOURS[number % len(COLOURS)], HEIGHT + LINE * (number + 1)
         parts.append(f'<path d="{_steps(points)}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        y = TOP + 16 + 16 * number
         parts.append(
-            f'<line x1="{LEFT + 10}" x2="{LEFT + 30}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" stroke-width="3"/>'
+            f'<line x1="{LEFT}" x2="{LEFT + 24}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" stroke-width="3"/>'
         )
-        parts.append(f'<text x="{LEFT + 36}" y="{y}">{escape(name)}</text>')
-    return _svg(WIDTH, HEIGHT, parts, f"{y_title} against {x_title}")
+        parts.append(f'<text x="{LEFT + 32}" y="{y}">{escape(name)}</text>')
+    return _svg(WIDTH, HEIGHT + LINE * len(series) + 8, parts, f"{y_title} against {x_title}")
 
 
 def _steps(points: Points) -> str:
