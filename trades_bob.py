@@ -46,7 +46,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except _CLICK_EXCEPTION as error:
-        _fail(str(getattr(error, "message", error)), 2)
+        _fail(error.format_message(), 2)  # type: ignore[attr-defined]
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except TradesBobError as error:

@@ -33,7 +33,7 @@ from train.watch import CURVES_FILE
 REPORT_FILE: Final = "index.html"
 FIGURES_FILE: Final = "demo.json"
 READY_WITHIN_S: Final = 120.0
-PER_CLASS: Final = {"train": 500, "val": 60, "test": 60}
+PER_CLASS: Final = {"train": 1500, "val": 80, "test": 80}
 """Pictures drawn for each class; each split has a seed of its own, so `test` is unseen."""
 ATTACKED: Final = 6
 QUERIES: Final = 1500
@@ -73,7 +73,7 @@ def demo(out: Path) -> Figures:
         attack = Campaign(
             RemoteOracle(client),
             out / "pictures" / "test",
-            Settings(max_queries=QUERIES, limit=ATTACKED),
+            Settings(attack="auto", max_queries=QUERIES, limit=ATTACKED),
             out / "attack",
         ).run(url)
     say("5/5 writing the report")

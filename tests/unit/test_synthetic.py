@@ -75,7 +75,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Figure]:
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_figures_are_large_and_inside_the_picture(label: int, composed: Callable[[int, int], Figure]) -> None:
-    for seed in range(40):
+    for seed in range(24):
         box = composed(label, seed).painted(200, LIGHT).image.getchannel("A").getbbox()
         assert box is not None
         left, top, right, bottom = box
@@ -174,11 +174,13 @@ def test_a_ball_is_round_and_lit_from_the_light() -> None:
 
 def test_a_cone_of_balls_is_smooth() -> None:
     """Without the cone's normals every ball shows as a ridge: the brightness along the axis would go up and down."""
-    cone = Solid([chain([(0, 0, 0), (4, 0, 0)], [1, 0.6], plain((255, 255, 255)), 14)])
+    cone = Solid([chain([(0, 0, 0), (4, 0, 0)], [1, 0.6], plain((120, 120, 120)), 14)])
     layer = Layer(300)
     cone.paint(layer, FRONT.fitted(*cone.extent(), (0.02, 0.1, 0.96, 0.8)), LIGHT)
-    axis = np.asarray(layer.image)[150, 100:200, 0].astype(int)
-    assert np.ptp(axis) <= 2
+    row = int(np.flatnonzero(layer.alpha()[:, 150]).mean())
+    axis = np.asarray(layer.image)[row, 100:200, 0].astype(int)
+    assert axis.min() > 50
+    assert np.ptp(axis) <= 3
 
 
 def test_near_parts_cover_far_parts() -> None:

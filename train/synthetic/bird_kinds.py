@@ -65,7 +65,7 @@ KINDS: dict[str, Kind] = {
     ),
     "kingfisher": Kind(("perch", "perch", "fly"), ("kingfisher", "blue"), beak=0.5, head=0.22, tail=0.3, leg=0.16),
     "heron": Kind(
-        ("stand", "stand", "fly"),
+        ("stand", "stand", "wade", "fly"),
         ("grey", "white", "heron"),
         pitch=(22, 42),
         depth=0.2,
@@ -80,7 +80,7 @@ KINDS: dict[str, Kind] = {
         span=1.6,
     ),
     "flamingo": Kind(
-        ("stand", "stand", "fly"),
+        ("stand", "stand", "wade", "fly"),
         ("pink",),
         pitch=(12, 30),
         depth=0.21,
@@ -96,7 +96,7 @@ KINDS: dict[str, Kind] = {
         span=1.4,
     ),
     "wader": Kind(
-        ("stand", "stand", "fly"),
+        ("stand", "stand", "wade", "fly"),
         ("brown", "oyster", "grey"),
         pitch=(8, 28),
         beak=0.55,

@@ -20,7 +20,7 @@ from train.synthetic.wings import Stroke, flight, spread_wing
 
 IN_FLIGHT = 0.22
 """How often a bird flies where it could sit, stand or swim."""
-PLACES = {"perch": "perch", "stand": "ground", "fly": "air", "swim": "water"}
+PLACES = {"perch": "perch", "stand": "ground", "fly": "air", "swim": "water", "wade": "water"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def bird(rng: Rng, places: tuple[str, ...]) -> Figure:
     bones = _skeleton(kind, posture, rng)
     parts = [_body(kind, coat, bones, posture, rng), *_eyes(kind, coat, bones), *_crest(kind, coat, bones, rng)]
     parts += _wings(kind, coat, bones, beat) if posture == "fly" else []
-    feet = _feet(kind, bones, rng) if posture in ("perch", "stand") else None
+    feet = _feet(kind, bones, rng) if posture in ("perch", "stand", "wade") else None
     parts += _legs(kind, coat, bones, posture, feet)
     sunk = uniform(rng, 0.08, 0.14) if posture == "swim" else 0.0
     x, y, z = (float(value) for value in bones.head + 0.5 * kind.head * bones.beak_axis)
@@ -257,7 +257,7 @@ def _wings(kind: Kind, coat: Coat, bones: Skeleton, beat: Stroke) -> list[Part]:
 def _feet(kind: Kind, bones: Skeleton, rng: Rng) -> Points:
     """Both feet, a step apart: (2, 3)."""
     step = uniform(rng, -0.25, 0.25) * min(kind.leg, 0.5)
-    x, y = 0.1 * bones.along[0] + 0.12, -0.82 * kind.depth - kind.leg
+    x, y = 0.1 * bones.along[0] + 0.12, -max(0.82 * kind.depth, 0.44 * bones.along[1]) - kind.leg
     return np.array([[x + step * side, y, 0.45 * kind.depth * side] for side in (-1.0, 1.0)])
 
 
@@ -266,7 +266,7 @@ def _legs(kind: Kind, coat: Coat, bones: Skeleton, posture: str, feet: Points | 
         return _trailing_legs(kind, coat, bones) if posture == "fly" and kind.leg > 0.6 else []
     parts: list[Part] = []
     for side, foot in zip((-1.0, 1.0), feet, strict=True):
-        hip = np.array([0.1 * bones.along[0], -0.5 * kind.depth, 0.4 * kind.depth * side])
+        hip = np.array([0.1 * bones.along[0], -max(0.5 * kind.depth, 0.36 * bones.along[1]), 0.4 * kind.depth * side])
         knee = hip + 0.45 * (foot - hip) - np.array([0.16 * kind.leg, 0, 0])
         parts.append(Rod(np.array([hip, knee, foot]), kind.leg_width, coat.leg))
         parts += [Rod(np.array([foot, toe]), kind.leg_width * 0.85, lit(coat.leg, 0.9)) for toe in _toes(foot, kind)]
