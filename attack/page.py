@@ -20,15 +20,20 @@ TEMPLATES: Final = Path(__file__).parent
 def write_page(out: Path, results: dict[str, Any]) -> None:
     """Write `index.html` beside `results.json`."""
     images = results["images"]
-    nearest = sorted((i for i in images if i["status"] == "adversarial"), key=lambda i: float(i["l2"]))
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("page.html.j2").render(
         results=results,
-        triptychs=[_triptych(out, image) for image in nearest[:TRIPTYCHS]],
+        triptychs=triptychs(out, results),
         failed=[image for image in images if image["status"] == "failed"],
         charts=charts(images, results["parameters"]["max_l2"], results["parameters"]["max_queries"]),
     )
     replace_file(out / "index.html", page.encode())
+
+
+def triptychs(out: Path, results: dict[str, Any], most: int = TRIPTYCHS) -> list[dict[str, Any]]:
+    """The `most` nearest adversarials as {image, pictures: [original, adversarial, difference] as data URLs, gain}."""
+    nearest = sorted((i for i in results["images"] if i["status"] == "adversarial"), key=lambda i: float(i["l2"]))
+    return [_triptych(out, image) for image in nearest[:most]]
 
 
 def _triptych(out: Path, image: dict[str, Any]) -> dict[str, Any]:
