@@ -50,7 +50,8 @@ COPY --from=packages /opt/venv /opt/venv
 COPY --from=weights /bundle /bundle
 COPY docker/healthcheck.py /
 RUN --mount=type=bind,from=project,source=/dist,target=/dist \
-    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl
+    pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --no-index /dist/*.whl \
+ && install -d -o 10001 -g 10001 /report
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONUNBUFFERED=1 \

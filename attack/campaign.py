@@ -4,11 +4,11 @@ import hashlib
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from attack.oracle import Oracle
 from attack.page import write_page
 from attack.results import LATTICE, Store, measured, png_bytes, record, summary
 from attack.scheduler import Scheduler
+from attack.settings import Settings
 from attack.track import Outcome, Plan, Track
 from model.console import Report, progress
 from model.errors import ImageError
@@ -26,21 +27,6 @@ from model.files import write_json
 from model.labels import CLASSES
 from model.photos import Photo, find_photos
 from model.pixels import Pixels, load_square
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run is determined by, beside the photos and the endpoint's answers."""
-
-    attack: str = "auto"
-    max_queries: int = 1000
-    """Queries per photo, the clean one and the map included."""
-    max_l2: float = 10.0
-    """An adversarial farther away counts as none. On pictures in [0, 1] at the endpoint's side."""
-    seed: int = 0
-    spatial: Literal["random", "none"] = "random"
-    """A random spatial map first, as the challenge's kit does, or the photo as it is."""
-    limit: int | None = None
 
 
 class Campaign:

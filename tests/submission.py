@@ -4,6 +4,7 @@ python tests/submission.py [--fault NAME] [--host H] [--port P] prints its URL a
 """
 
 import argparse
+import asyncio
 import io
 import os
 import random
@@ -35,8 +36,9 @@ FAULTS = {
     "company": "a label depends on what else is in the batch",
     "abstain": "abstains too often",
     "wrong": "takes birds for bicycles",
-    "slow": "fifty images a second, at most",
+    "slow": "some sixty images a second, at most",
     "bomb": "a decompression bomb ends it",
+    "flaky": "every twentieth good request ends in a 500",
     "careless": "what is malformed ends in a 500",
     "memory": "a request to it takes all memory",
     "stubborn": "does not end at SIGTERM",
@@ -48,6 +50,7 @@ FAULTS = {
 class State:
     fault = "none"
     brightness = 0.0
+    answered = 0
 
 
 def labels_of(pixels):
@@ -57,8 +60,6 @@ def labels_of(pixels):
         means = means - means.mean() + 127.5 if len(means) > 1 else means
     if State.fault == "random":
         return [random.choice(CLASSES) for _ in means]
-    if State.fault == "slow":
-        time.sleep(0.02 * len(means))
     names = CLASSES[::-1] if State.fault == "wrong" else CLASSES
     band = 60 if State.fault == "abstain" else 2
     return [ABSTAIN if abs(mean - 127.5) < band else names[int(mean > 127.5)] for mean in means]
@@ -119,6 +120,11 @@ async def predict(request):
     except ImageError as error:
         raise HTTPException(400, "no image") from error
     labels = labels_of(pixels)
+    if State.fault == "slow":
+        await asyncio.sleep(0.03 * len(labels))
+    State.answered += 1
+    if State.fault == "flaky" and State.answered % 20 == 0:
+        return problem(500, "failed")
     headers = {"Pixels-SHA256": ",".join(map(pixels_sha256, pixels))}
     if State.fault == "header":
         headers["X-Trace"] = f"{State.brightness:.3f}"

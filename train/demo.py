@@ -16,9 +16,10 @@ from typing import Any, Final
 import httpx
 from jinja2 import Environment, FileSystemLoader
 
-from attack.campaign import Campaign, Settings
+from attack.campaign import Campaign
 from attack.oracle import RemoteOracle
 from attack.page import triptychs
+from attack.settings import Settings
 from attack.wire.client import Client
 from model.console import say
 from model.errors import DataError, TradesBobError

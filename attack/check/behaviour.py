@@ -33,6 +33,9 @@ def determinism(subject: Subject) -> tuple[str, dict[str, float]]:
         for index, label in zip(company, together, strict=True):
             if label != alone[index]:
                 raise Unfit(f"photo {index} is {alone[index]} alone and {label} in a batch of {len(company)}")
+    # The client asks again after a 5xx; a contest would have lost the answer.
+    if broken := subject.client.pace.retries - subject.client.pace.busy:
+        raise Unfit(f"{broken} good requests were answered with a server error (5xx)")
     said = f"one photo {times} times alone, {len(pixels)} photos alone and in {len(batches)} batches: the same labels"
     return said, {"repeats": times, "photos": len(pixels), "batches": len(batches)}
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -18,6 +19,8 @@ from attack.wire.messages import NPY, npy_body
 BOMB_SIDE: Final = 30_000
 """A picture of 30,000 x 30,000 pixels, 2.7 GB as RGB, in a file of 110 kB."""
 SOCKET_S: Final = 5.0
+NOTICE_S: Final = 5.0
+"""How long the engine may take to notice that a container has ended."""
 
 
 def malformed_input(subject: Subject) -> tuple[str, dict[str, float]]:
@@ -57,13 +60,15 @@ def _request_fault(subject: Subject, name: str, ask: Callable[[], httpx.Response
 
 def _must_live(subject: Subject, name: str) -> None:
     """Raise Unfit when the container has ended or the endpoint no longer answers."""
-    alive = False
     with contextlib.suppress(httpx.HTTPError):
-        alive = subject.http.get("/livez").status_code == httpx.codes.OK
+        if subject.http.get("/livez").status_code == httpx.codes.OK:
+            return
+    noticed_by = time.monotonic() + NOTICE_S
+    while subject.machine and not subject.ended() and time.monotonic() < noticed_by:
+        time.sleep(0.1)
     if ended := subject.ended():
         raise Unfit(f"{name} ended the container ({ended})")
-    if not alive:
-        raise Unfit(f"{name}: the endpoint answers no more")
+    raise Unfit(f"{name}: the endpoint answers no more")
 
 
 def _requests(subject: Subject) -> list[tuple[str, Callable[[], httpx.Response]]]:

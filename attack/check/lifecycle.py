@@ -1,6 +1,8 @@
 """Checks of the container itself: ready, user, memory, shutdown."""
 
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -14,6 +16,8 @@ UNDER_WAY: Final = 4
 """Requests in flight when SIGTERM comes."""
 WORK_SHARE: Final = 0.2
 """How much of the time until the end they may take."""
+ARRIVAL_S: Final = 0.1
+"""From written here to read there."""
 KILLED: Final = 137
 
 
@@ -29,9 +33,8 @@ def memory(subject: Subject) -> tuple[str, dict[str, float]]:
     """The most memory during all checks before this one; the engine kills what goes over the limit."""
     machine, limit = _machine(subject), subject.rules.memory_mib
     peak = machine.peak_memory_mib()
-    ended = machine.ended()
-    if ended and "memory" in ended:
-        raise Unfit(f"the container ended ({ended}) with {limit} MiB")
+    if machine.out_of_memory():
+        raise Unfit(f"out of memory: {limit} MiB were not enough, and the engine killed a process")
     return f"at most {peak:.0f} MiB under load, of {limit} MiB", {"peak_mib": peak}
 
 
@@ -41,9 +44,12 @@ def shutdown(subject: Subject) -> tuple[str, dict[str, float]]:
     if ended := machine.ended():
         raise Skipped(f"the container had ended ({ended})")
     batch = npy_body(subject.batch_of(WORK_SHARE * within_s / UNDER_WAY))
+    sent = threading.Semaphore(0)
     with ThreadPoolExecutor(UNDER_WAY) as pool:
-        asked = [pool.submit(_status, subject, batch) for _ in range(UNDER_WAY)]
-        time.sleep(0.1)  # the requests have arrived, none can be answered yet unless the service is faster than that
+        asked = [pool.submit(_status, subject, batch, sent) for _ in range(UNDER_WAY)]
+        for _ in asked:
+            sent.acquire(timeout=subject.rules.request_s)
+        time.sleep(ARRIVAL_S)
         elapsed, code = machine.stop(within_s)
         answers = [future.result() for future in asked]
     if elapsed > within_s or code == KILLED:
@@ -60,8 +66,14 @@ def _machine(subject: Subject) -> Machine:
     return subject.machine
 
 
-def _status(subject: Subject, batch: bytes) -> str:
+def _status(subject: Subject, batch: bytes, sent: threading.Semaphore) -> str:
+    def content() -> Iterator[bytes]:
+        yield batch
+        sent.release()  # asked for more: the batch has been written to the connection
+
+    headers = {"Content-Type": NPY, "Content-Length": str(len(batch))}
     try:
-        return str(subject.post("/predict/batch", batch, NPY).status_code)
+        return str(subject.http.post("/predict/batch", content=content(), headers=headers).status_code)
     except httpx.HTTPError as error:
+        sent.release()
         return type(error).__name__

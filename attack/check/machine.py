@@ -77,6 +77,11 @@ class DockerMachine:
             return None
         return f"exit code {state['ExitCode']}" + (", out of memory" if state["OOMKilled"] else "")
 
+    def out_of_memory(self) -> bool:
+        """Whether the engine killed a process of it for its memory."""
+        self._container.reload()
+        return bool(self._container.attrs["State"]["OOMKilled"])
+
     def peak_memory_mib(self) -> float:
         """The most that the container held, without the file cache."""
         return self._peak_bytes / MIB

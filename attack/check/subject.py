@@ -33,6 +33,9 @@ class Machine(Protocol):
     def ended(self) -> str | None:
         """How the container ended (`exit code 137, out of memory`), None while it runs."""
 
+    def out_of_memory(self) -> bool:
+        """Whether the engine killed a process of it for its memory."""
+
     def peak_memory_mib(self) -> float:
         """The most memory that it held so far."""
 

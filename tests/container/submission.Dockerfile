@@ -1,5 +1,6 @@
 # A submission that is sound, or wrong in one way: what `trades-bob check` is tried on.
-FROM trades-bob:latest
+ARG IMAGE=trades-bob
+FROM ${IMAGE}
 COPY submission.py /submission.py
 ARG FAULT=none
 ARG UID=10001

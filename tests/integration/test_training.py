@@ -128,7 +128,10 @@ def test_the_other_losses_run(kind, tiny_photos, tmp_path):
 def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
     config = run_config(epochs=0.25, start_from=str(finished[0]), input_size=48)
     assert train(config, tiny_photos, tmp_path).natural.at_100 > 0.6
-    assert load_bundle(tmp_path).input_size == 48
+    classifier = load_bundle(tmp_path)
+    assert classifier.input_size == 48
+    assert classifier.metadata.training["start_from"] == load_bundle(finished[0]).metadata.weights_sha256
+    assert str(finished[0]) not in (tmp_path / "bundle.json").read_text(), "no path of this machine in a bundle"
 
 
 def test_early_stop_keeps_the_best_weights(tiny_photos, tmp_path, monkeypatch):

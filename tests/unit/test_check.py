@@ -1,0 +1,108 @@
+"""The submission check's parts: rules, findings, pictures, and the tell-tale test."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attack.check.behaviour import _companies, _rate
+from attack.check.findings import Finding, Report
+from attack.check.hostile import _bomb, _npy_header
+from attack.check.interface import _tells
+from attack.check.rules import Rules, read_rules
+from attack.check.samples import png, take_samples
+from model.errors import ConfigError, DataError
+
+pytestmark = pytest.mark.unit
+
+
+def test_named_rules_differ_in_the_rate_alone():
+    contest, warm_up = read_rules("contest"), read_rules("warm-up")
+    assert contest.min_images_per_s == pytest.approx(1 / 60)
+    assert warm_up == contest.model_copy(update={"min_images_per_s": 100})
+
+
+def test_rules_come_from_a_file(tmp_path):
+    (tmp_path / "rules.toml").write_text("memory_mib = 512\nmin_accuracy = 1.0\n")
+    assert read_rules(str(tmp_path / "rules.toml")) == Rules(memory_mib=512, min_accuracy=1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("memory = 512", "memory: Extra inputs"),
+        ("max_abstain = 2", "max_abstain: Input should be less"),
+        ("= 3", "no TOML"),
+    ],
+)
+def test_a_mistake_in_the_rules_names_the_field(tmp_path, text, reason):
+    (tmp_path / "rules.toml").write_text(text)
+    with pytest.raises(ConfigError, match=reason):
+        read_rules(str(tmp_path / "rules.toml"))
+
+
+def test_a_report_is_fit_when_something_passed_and_nothing_failed():
+    report = Report("image", Rules())
+    assert not report.fit
+    report.findings.append(Finding("memory", "skip", "a URL"))
+    assert not report.fit
+    report.findings.append(Finding("api", "pass", "as it should", {"n": 1.0}))
+    assert report.fit
+    assert report.verdict() == "fit  image: 1 passed, 0 failed, 1 skipped"
+    report.findings.append(Finding("user", "fail", "runs\nas root"))
+    assert not report.fit
+    assert report.findings[-1].line() == "fail  user: runs as root"
+    assert json.loads(json.dumps(report.as_json()))["findings"][1]["figures"] == {"n": 1.0}
+
+
+def test_patterns_are_many_pictures_and_the_same_each_time():
+    first, again = take_samples(None, None, 48), take_samples(None, None, 48)
+    assert first.photos == ()
+    assert first.pixels.shape == (8, 48, 48, 3)
+    assert np.array_equal(first.pixels, again.pixels)
+    assert len({picture.tobytes() for picture in first.pixels}) == 8
+
+
+def test_photos_need_their_folders(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        take_samples(tmp_path, None, 32)
+
+
+def test_a_png_keeps_every_pixel():
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(pixels)))), pixels)
+
+
+def test_the_bomb_is_a_small_file_of_a_huge_and_valid_picture():
+    bomb = _bomb(4000)
+    with Image.open(io.BytesIO(bomb)) as picture:
+        picture.load()
+        assert (picture.size, picture.mode) == ((4000, 4000), "1")
+    assert len(bomb) < 4000
+
+
+def test_the_hostile_npy_header_claims_its_shape():
+    header = io.BytesIO(_npy_header((10**6, 10**6, 3)))
+    assert np.lib.format.read_magic(header) == (1, 0)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(header)
+    assert (shape, fortran, dtype) == ((10**6, 10**6, 3), False, np.dtype(np.uint8))
+
+
+def test_a_value_tells_when_it_follows_the_picture():
+    assert _tells([("0.9", "0.2")] * 3)
+    assert not _tells([("7", "7")] * 3), "the same for both tells nothing"
+    assert not _tells([("1", "2"), ("3", "4"), ("5", "6")]), "a counter follows the time, not the picture"
+    assert not _tells([("a", "b"), ("a", "c"), ("a", "d")])
+
+
+@pytest.mark.parametrize(("n", "size"), [(2, 2), (8, 8), (64, 16), (40, 1)])
+def test_companies_fill_batches_with_known_photos(n, size):
+    for company in _companies(n, size):
+        assert 1 <= len(company) <= size
+        assert set(company) <= set(range(n))
+
+
+def test_rates_read_well():
+    assert [_rate(12345.6), _rate(3.28), _rate(1 / 60)] == ["12,346 images/s", "3.3 images/s", "1 images/min"]
