@@ -38,13 +38,19 @@ def run_spsa(session: Session, photos: Sequence[Photo], report: Report, settings
     places = {photo.name: place for place, photo in enumerate(photos)}
     logits = torch.zeros(len(photos), 2)
     gallery = Gallery()
-    pool = run_pooled(_spsa_tasks(session, photos, settings), session.subject.logits_there, session.subject.batch)
-    for done, (photo, found) in enumerate(pool, start=1):
+    done = 0
+
+    def ask(x: Tensor) -> Tensor:
+        report(done, queries=f"{session.subject.queries:,}")
+        return session.subject.logits_there(x)
+
+    for photo, found in run_pooled(_spsa_tasks(session, photos, settings), ask, session.subject.batch):
         answer = session.subject.logits(found[None])
         logits[places[photo.name]] = answer[0]
         chunk = next(session.chunks([photo]))
         _show(session, gallery, chunk, found[None], answer, "SPSA")
-        report(done)
+        done += 1
+    report(done)
     return Result(list(photos), logits.numpy(), gallery.shots)
 
 
@@ -55,10 +61,12 @@ def _spsa_tasks(session: Session, photos: Sequence[Photo], settings: SPSA) -> It
         yield photo, spsa(mapped(session, chunk)[0], photo.label, generator, settings)
 
 
-def run_search(session: Session, photos: Sequence[Photo], report: Report, name: str, search: Search) -> Result:
-    """A batched attack on chunk after chunk."""
+def run_search(
+    session: Session, photos: Sequence[Photo], report: Report, name: str, search: Search, most: int | None = None
+) -> Result:
+    """A batched attack on chunk after chunk, `most` photos together."""
     gallery, kept, done = Gallery(), [], 0
-    for chunk in session.chunks(photos):
+    for chunk in session.chunks(photos, most=most):
         seeds = [session.seed_of(photo, name) for photo in chunk.photos]
         found = search(mapped(session, chunk), chunk.y.to(session.subject.device), seeds)
         logits = session.subject.logits(found.x)

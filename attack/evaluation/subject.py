@@ -6,6 +6,7 @@ abstention, an abstention worse than the right answer.
 """
 
 import importlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,7 @@ class BundleSubject(Subject):
         self.reference = str(path)
         self.identity = classifier.metadata.weights_sha256
         self.abstain_below = classifier.metadata.abstain_below
+        torch.backends.cudnn.deterministic = True  # one seed, one table
         network = fold_batch_norms(classifier.network).requires_grad_(False).to(self.device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.differentiable = self.network
@@ -169,14 +171,16 @@ def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
 
 
 def find_callable(name: str) -> Callable[[npt.NDArray[np.float32]], Any]:
-    """The function that `module:function` names. Raises ConfigError."""
+    """The function that `module:function` names, the working directory searched first. Raises ConfigError."""
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:
         raise ConfigError(f"--callable {name!r}: write MODULE:FUNCTION, such as my_defence:logits")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
-        raise ConfigError(f"--callable {name!r}: {error}; is its folder on PYTHONPATH?") from error
+        raise ConfigError(f"--callable {name!r}: {error}; run this in the module's folder") from error
     for part in function_name.split("."):
         found = getattr(found, part, None)
     if not callable(found):

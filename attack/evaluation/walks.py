@@ -71,7 +71,12 @@ def run_walk(
     gallery, at_the_limit = Gallery(), dict[str, Shot]()
     scheduler = Scheduler(SubjectOracle(session.subject), max_active=max(SIDE_BY_SIDE, session.subject.batch))
     records = []
-    for done, track in enumerate(scheduler.run(tracks), start=1):
+    done = 0
+
+    def show() -> None:
+        report(done, queries=f"{session.subject.queries:,}")
+
+    for track in scheduler.run(tracks, show):
         photo = photos[places[track.outcome.name]]
         final = _final(track.outcome, limit)
         answer = session.subject.logits(final)
@@ -80,7 +85,8 @@ def run_walk(
         if places[photo.name] < gallery.most and track.outcome.adversarial is not None:
             at_the_limit[photo.name] = _shot_at(session, photo, track.outcome, limit)
         records.append({"photo": photo.name, "l2": track.outcome.l2, "queries": track.outcome.queries})
-        report(done)
+        done += 1
+    report(done)
     records.sort(key=lambda record: places[str(record["photo"])])
     detail = {"max_l2": limit, "walks": records, "at_the_limit": list(at_the_limit.values())}
     return Result(list(photos), logits, gallery.shots, detail)

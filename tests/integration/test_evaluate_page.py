@@ -34,6 +34,7 @@ def page(tiny_photos, tmp_path_factory):
     (folder / "blue_defence.py").write_text(DEFENCE)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
+        patch.setattr("attack.evaluation.run.MEASURE_S", 0.02)
         settings = EvaluationSettings(
             kind="callable",
             reference="blue_defence:logits",
