@@ -97,8 +97,8 @@ def _alone(bundle: Path, seconds: float) -> dict[str, float]:
 
 def random_bundle(path: Path) -> Path:
     """A ResNet-50 at 224 pixels that nobody trained: as fast as one that somebody did."""
-    from model.architecture import PixelClassifier  # noqa: PLC0415  (torch is needed for this alone)
-    from model.bundle import BundleMetadata, save_bundle  # noqa: PLC0415
+    from model.architecture import PixelClassifier
+    from model.bundle import BundleMetadata, save_bundle
 
     save_bundle(path, PixelClassifier().eval(), BundleMetadata(abstain_below=0.0, input_size=224))
     return path
