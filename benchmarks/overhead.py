@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import io
+import os
 import socket
 import subprocess
 import sys
@@ -65,21 +66,22 @@ def picture() -> bytes:
 
 def _round(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     raw = request_bytes("/predict", "image/jpeg", picture())
-    form = _form(picture())
     figures = {}
     with _service() as (pid, port):
         figures["service"] = _measure(pid, port, raw, options.requests)
     with _command([sys.executable, str(PEERS / "bare_fastapi.py"), "{port}"], raw) as (pid, port):
         figures["bare_fastapi"] = _measure(pid, port, raw, options.requests)
     if options.litserve:
-        with _command([options.litserve, str(PEERS / "lit.py"), "{port}"], form) as (pid, port):
-            figures["litserve"] = _measure(pid, port, form, options.requests // 3)
+        with _command([options.litserve, str(PEERS / "lit.py"), "{port}"], _form("request")) as (pid, port):
+            figures["litserve"] = _measure(pid, port, _form("request"), options.requests // 3)
     if options.bentoml:
-        with _command([options.bentoml, "-m", "bentoml", "serve", "bento:Constant", "--port", "{port}"], form) as (
+        with _command(
+            [options.bentoml, "-m", "bentoml", "serve", "bento:Constant", "--port", "{port}"], _form("image")
+        ) as (
             pid,
             port,
         ):
-            figures["bentoml"] = _measure(pid, port, form, options.requests // 3)
+            figures["bentoml"] = _measure(pid, port, _form("image"), options.requests // 3)
     return figures
 
 
@@ -91,9 +93,11 @@ def _measure(pid: int, port: int, request: bytes, count: int) -> dict[str, float
     return {"cpu_ms": 1000 * (cpu_s(pid) - before) / load.statuses[200], "per_s": load.per_s}
 
 
-def _form(file: bytes) -> bytes:
-    head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-    return request_bytes("/predict", "multipart/form-data; boundary=b", head + file + b"\r\n--b--\r\n")
+def _form(field: str) -> bytes:
+    head = (
+        f'--b\r\nContent-Disposition: form-data; name="{field}"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    )
+    return request_bytes("/predict", "multipart/form-data; boundary=b", head.encode() + picture() + b"\r\n--b--\r\n")
 
 
 @contextlib.contextmanager
@@ -111,7 +115,8 @@ def _command(command: list[str], probe: bytes) -> Iterator[tuple[int, int]]:
         port = free.getsockname()[1]
     words = [word.format(port=port) for word in command]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=PEERS)
+        alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=PEERS, env=alone)
         try:
             wait_for(lambda: _answers(port, probe), 120)
             yield process.pid, port

@@ -38,8 +38,9 @@ def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> Image.Im
             raise ImageTooLargeError(
                 f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read"
             )
+        ImageOps.exif_transpose(picture, in_place=True)
         picture.load()
-        return _to_rgb(ImageOps.exif_transpose(picture))
+        return _to_rgb(picture)
 
 
 def to_square(picture: Image.Image | Pixels, size: int) -> Pixels:
@@ -71,7 +72,7 @@ def load_square(source: bytes | Path, size: int, max_pixels: int = MAX_PIXELS) -
 
 def pixels_sha256(pixels: Pixels) -> str:
     """The hex SHA-256 of (H, W, 3) uint8 pixels, row by row, RGB interleaved."""
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(pixels).data.cast("B")).hexdigest()
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -83,7 +84,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 @contextmanager

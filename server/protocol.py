@@ -1,6 +1,7 @@
 """uvicorn's HTTP/1.1 protocol with bounds: time and bytes for the head of a request, and the number of connections."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -11,13 +12,14 @@ from server.settings import Settings
 MAX_HEAD_BYTES: Final = 32 * 2**10
 
 
-def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
-    """The protocol class with the bounds of these settings."""
+def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem], None]) -> type[HttpToolsProtocol]:
+    """The protocol class with the bounds of these settings; `on_refusal` is told what is answered without the gate."""
 
     class Bounded(BoundedProtocol):
         header_timeout_s = settings.header_timeout_s
         max_connections = settings.max_connections
         linger_s = settings.body_timeout_s
+        refused = staticmethod(on_refusal)
 
     return Bounded
 
@@ -27,6 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     header_timeout_s: float
     max_connections: int
+    refused: Callable[[Problem], None]
     linger_s: float
     """After an answer given before the body had come, the rest may come for so long and is thrown away. A connection
     closed at once would be reset, and the client might never see the answer."""
@@ -107,6 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         """Answer without the application, and close."""
         self._end_head()
+        self.refused(problem)
         body = problem.body(request_id="-")
         headers: list[tuple[Any, Any]] = [
             *problem.headers(),

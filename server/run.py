@@ -40,7 +40,7 @@ def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(service, on_failure=stop),
-            http=bounded_protocol(settings),
+            http=bounded_protocol(settings, service.count_refusal),
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=settings.trusted_proxies,
             ws="none",

@@ -133,6 +133,11 @@ class Service:
         self.metrics.restarts.set(self.engine.restarts)
         return self.metrics.text()
 
+    def count_refusal(self, problem: Problem) -> None:
+        """Count and log a request that was refused before it was one."""
+        self.metrics.rejections.labels(problem.slug).inc()
+        _log.info("refused", reason=problem.slug)
+
     async def predict(self, headers: Headers, receive: Receive, address: str) -> Answer:
         """One image of any accepted type -> an answer with one label. Raises a Problem or ClientGone."""
         caller = self.admission.caller(headers, address)
@@ -205,10 +210,9 @@ class Service:
         started = time.perf_counter()
         parts = [decoders[start : start + DECODE_TOGETHER] for start in range(0, len(decoders), DECODE_TOGETHER)]
         answer = Answer([None] * len(decoders), [])
-        for outcomes in await asyncio.gather(
-            *(self._in_thread(_attempt_all, p, self.settings.max_pixels) for p in parts)
-        ):
-            for outcome in outcomes:
+        submit, most = asyncio.get_running_loop().run_in_executor, self.settings.max_pixels
+        for work in [submit(self._threads, _attempt_all, part, most) for part in parts]:
+            for outcome in await work:
                 if isinstance(outcome, Problem):
                     answer.problems[len(answer.hashes)] = outcome
                 answer.hashes.append(None if isinstance(outcome, Problem) else outcome)

@@ -1,4 +1,4 @@
-"""LitServe with a constant label, a form field `image`, one worker. `python lit.py PORT`."""
+"""LitServe with a constant label, a form field `request`, one worker. `python lit.py PORT`."""
 
 import io
 import sys
@@ -16,7 +16,7 @@ class Constant(litserve.LitAPI):
         self.device = device
 
     def decode_request(self, request: UploadFile) -> np.ndarray:
-        return np.asarray(Image.open(io.BytesIO(request["image"].file.read())).convert("RGB"))
+        return np.asarray(Image.open(io.BytesIO(request.file.read())).convert("RGB"))
 
     def predict(self, x: np.ndarray) -> str:
         return "bird" if x.ndim == 3 else "abstain"

@@ -4,7 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,11 +16,13 @@ from tests.live_server import encoded, npy
 pytestmark = pytest.mark.unit
 
 
+@settings(deadline=None)
 @given(arrays(np.uint8, st.lists(st.integers(1, 5), min_size=1, max_size=5).map(tuple)), st.sampled_from("CF"))
 def test_arrays_come_back(array: np.ndarray, order: str) -> None:
     assert np.array_equal(read_npy(npy(np.asarray(array, order=order))), array)  # type: ignore[call-overload]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_noise_is_a_problem_and_nothing_else(noise: bytes, magic: bool) -> None:
     with pytest.raises(Problem):
@@ -39,6 +41,7 @@ def form(*parts: tuple[str, bytes]) -> bytes:
     return body + b"--b--\r\n"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["image", "other"]), st.binary(max_size=60)), min_size=1, max_size=6))
 def test_forms_come_back(parts: list[tuple[str, bytes]]) -> None:
     parts = [(name, content.replace(b"--b", b"")) for name, content in parts]
