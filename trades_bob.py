@@ -6,9 +6,10 @@ import typer
 
 from attack.check.commands import check
 from attack.commands import attack, predict
+from attack.evaluation.commands import evaluate
 from model.errors import TradesBobError
 from server.commands import make_key, serve
-from train.commands import demo, train
+from train.commands import demo, release, train
 from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
@@ -25,8 +26,10 @@ app = typer.Typer(
 
 app.command()(predict)
 app.command()(attack)
+app.command()(evaluate)
 app.command()(check)
 app.command()(train)
+app.command()(release)
 app.command()(serve)
 app.command()(make_key)
 app.command()(demo)
@@ -44,7 +47,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except _CLICK_EXCEPTION as error:
-        _fail(str(getattr(error, "message", error)), 2)
+        _fail(error.format_message(), 2)  # type: ignore[attr-defined]
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except TradesBobError as error:

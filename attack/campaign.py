@@ -1,23 +1,25 @@
 """A whole attack: photos in, `results.json`, PNGs and a page out."""
 
 import hashlib
+import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from attack.decision import ATTACKS
+from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.problem import Problem
 from attack.journal import Journal
 from attack.oracle import Oracle
 from attack.page import write_page
 from attack.results import LATTICE, Store, measured, png_bytes, record, summary
 from attack.scheduler import Scheduler
+from attack.settings import Settings
 from attack.track import Outcome, Plan, Track
 from model.console import Report, progress
 from model.errors import ImageError
@@ -27,29 +29,16 @@ from model.photos import Photo, find_photos
 from model.pixels import Pixels, load_square
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a run is determined by, beside the photos and the endpoint's answers."""
-
-    attack: str = "boundary"
-    max_queries: int = 1000
-    """Queries per photo, the clean one and the map included."""
-    max_l2: float = 10.0
-    """An adversarial farther away counts as none. On pictures in [0, 1] at the endpoint's side."""
-    seed: int = 0
-    spatial: Literal["random", "none"] = "random"
-    """A random spatial map first, as the challenge's kit does, or the photo as it is."""
-    limit: int | None = None
-
-
 class Campaign:
     """Runs one attack over a folder of photos."""
 
     def __init__(self, oracle: Oracle, images: Path, settings: Settings, out: Path, resume: bool = False) -> None:
         self.oracle, self.settings, self.store, self.resume = oracle, settings, Store(out), resume
+        self.bounded = settings.attack not in UNBOUNDED
         self.photos = find_photos(images, settings.limit, settings.seed)
         self.pools = [[p for p in find_photos(images) if p.label == label] for label in range(len(CLASSES))]
         self.images: list[dict[str, Any]] = []
+        self.started = time.monotonic()
 
     def run(self, endpoint: str) -> dict[str, Any]:
         """Attack every photo; write and return the results."""
@@ -85,7 +74,13 @@ class Campaign:
 
     def _show(self, report: Report, scheduler: Scheduler) -> None:
         found = [image["best_l2"] for image in self.images if image["best_l2"] is not None]
-        report(len(self.images), queries=str(scheduler.queries), median_l2=f"{np.median(found):.2f}" if found else "-")
+        rate = scheduler.queries / max(time.monotonic() - self.started, 1e-3)
+        report(
+            len(self.images),
+            queries=str(scheduler.queries),
+            per_s=f"{rate:.0f}",
+            median_l2=f"{np.median(found):.2f}" if found else "-",
+        )
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must be equal for a run to go on: settings, photos, the endpoint's weights where it names them."""
@@ -117,14 +112,14 @@ class Campaign:
         rng = np.random.default_rng([self.settings.seed, zlib.crc32(photo.name.encode())])
         clean = load_square(photo.path, side)
         mapped, spatial = None, None
-        if self.settings.spatial == "random":
+        if self.settings.spatial == "random" and self.bounded:
             from attack.decision.maps import random_map  # noqa: PLC0415  (torch)
 
             mapped, spatial = random_map(clean, rng)
         original = (clean if mapped is None else mapped).astype(np.float32).ravel()
         others = partial(self._others, 1 - photo.label, int(rng.integers(2**32)))
         problem = Problem(original, side, rng, others, self.settings.max_queries)
-        return Plan(clean, mapped, spatial, ATTACKS[self.settings.attack], problem)
+        return Plan(clean, mapped, spatial, ATTACKS[self.settings.attack], problem, self.bounded)
 
     def _others(self, label: int, seed: int) -> Iterator[Pixels]:
         """Photos of one class in random order; those that cannot be read are passed over."""
@@ -136,20 +131,29 @@ class Campaign:
                 continue
 
     def _finish(self, outcome: Outcome) -> None:
-        files: dict[str, str] = {}
-        if outcome.adversarial is not None and outcome.original is not None:
-            outcome.l2, outcome.linf = measured(outcome.original, outcome.adversarial)
-            if outcome.l2 <= self.settings.max_l2:
-                self._verify(outcome)
-        if outcome.status == "adversarial":
-            files = self.store.save_pictures(outcome)
+        if outcome.adversarial is not None and outcome.status == "robust":
+            self._verify(outcome)
+        files = self.store.save_pictures(outcome) if outcome.status == "adversarial" else {}
         self.images.append(record(outcome, files))
+        outcome.original, outcome.adversarial = None, None
+        outcome.earlier.clear()
 
     def _verify(self, outcome: Outcome) -> None:
-        """Post the PNG once more, as a user would: only a wrong answer makes an adversarial."""
+        """Post the PNG once more, as a user would: only a wrong answer makes an adversarial.
+
+        Where the endpoint takes its answer back, those that were nearest before it are tried.
+        """
+        assert outcome.original is not None
         assert outcome.adversarial is not None
-        answer = self.oracle.label_of_png(png_bytes(outcome.adversarial))
-        if answer in CLASSES and answer != outcome.label:
-            outcome.status = "adversarial"
-        else:
+        for candidate in [outcome.adversarial, *reversed(outcome.earlier)]:
+            l2, linf = measured(outcome.original, candidate)
+            if self.bounded and l2 > self.settings.max_l2:
+                break
+            answer = self.oracle.label_of_png(png_bytes(candidate))
+            outcome.repeats += 1
+            if answer in CLASSES and answer != outcome.label:
+                outcome.status, outcome.reason, outcome.adversarial = "adversarial", None, candidate
+                outcome.l2, outcome.linf = l2, linf
+                return
+            outcome.differing += 1
             outcome.status, outcome.reason = "failed", f"answered {answer} when its PNG was posted again"

@@ -1,61 +1,78 @@
 """The commands `attack` and `predict`. Heavy imports wait until a command runs."""
 
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
 from model.errors import ConfigError
 
-EndpointOption = Annotated[str | None, typer.Option(help="URL of a live endpoint, http://HOST:PORT")]
+ENDPOINT_HELP = "URL of a live endpoint (http://HOST:PORT), or a .toml that describes another one"
 
 
 def attack(
     *,
-    endpoint: Annotated[str, typer.Option(help="URL of a live endpoint, http://HOST:PORT")],
+    endpoint: Annotated[str | None, typer.Option(help=ENDPOINT_HELP)] = None,
+    bundle: Annotated[Path | None, typer.Option(help="attack a bundle in this process instead")] = None,
     images: Annotated[Path, typer.Option(help="folder with bicycle/ and bird/")],
     out: Annotated[Path, typer.Option(help="folder for results.json, PNGs and index.html")],
-    attack: Annotated[str, typer.Option(help="name of the attack")] = "boundary",
+    attack: Annotated[str, typer.Option(help="auto, or one by name; a wrong name lists them")] = "auto",
     limit: Annotated[int | None, typer.Option(help="so many photos, balanced over the classes")] = None,
     max_queries: Annotated[int, typer.Option(min=1, help="queries per photo")] = 1000,
-    max_l2: Annotated[float, typer.Option(min=0, help="largest L2 that counts, on pictures in [0, 1]")] = 10.0,
+    max_l2: Annotated[
+        float, typer.Option(min=0, help="largest L2 that counts, on pictures in [0, 1] at the endpoint's size")
+    ] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="seed of all chance")] = 0,
-    spatial: Annotated[str, typer.Option(help="a spatial map first: random | none")] = "random",
+    spatial: Annotated[str, typer.Option(help="a spatial map first, as the challenge's kit: random | none")] = "random",
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run of the same settings ended")] = False,
     json: Annotated[Path | None, typer.Option(help="write the results to this file too")] = None,
 ) -> None:
     """Attack a live endpoint by its labels alone."""
-    from attack.campaign import Campaign, Settings
     from attack.decision import ATTACKS
-    from attack.oracle import RemoteOracle
-    from attack.wire.client import Client
+    from attack.settings import Settings
     from model.files import write_json
 
     if attack not in ATTACKS:
         raise ConfigError(f"no attack is called {attack!r}; there are {', '.join(ATTACKS)}")
     if spatial not in ("random", "none"):
         raise ConfigError(f"--spatial is {spatial!r}; it is random or none")
+    if (endpoint is None) == (bundle is None):
+        raise ConfigError("give --endpoint URL or --bundle DIR, one of them")
     settings = Settings(attack, max_queries, max_l2, seed, cast(Literal["random", "none"], spatial), limit)
-    with Client(endpoint) as client:
-        results = Campaign(RemoteOracle(client), images, settings, out, resume).run(client.url)
+    results = _attack(endpoint, bundle, images, settings, out, resume)
     if json is not None:
         write_json(json, results)
     counts = results["summary"]
     print(f"{counts['adversarial']} adversarial, {counts['robust']} robust of {counts['photos']}; {out / 'index.html'}")
 
 
+def _attack(
+    endpoint: str | None, bundle: Path | None, images: Path, settings: Any, out: Path, resume: bool
+) -> dict[str, Any]:
+    from attack.campaign import Campaign
+
+    if bundle is not None:
+        from attack.local import LocalOracle
+
+        return Campaign(LocalOracle(bundle), images, settings, out, resume).run(str(bundle))
+    from attack.oracle import RemoteOracle, open_client
+
+    with open_client(str(endpoint)) as client:
+        return Campaign(RemoteOracle(client), images, settings, out, resume).run(client.url)
+
+
 def predict(
     pictures: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG, JPEG, WebP or BMP files")],
     bundle: Annotated[Path | None, typer.Option(help="a bundle; without it, the released weights")] = None,
-    endpoint: EndpointOption = None,
+    endpoint: Annotated[str | None, typer.Option(help=ENDPOINT_HELP)] = None,
 ) -> None:
     """Print a line per picture: path, tab, label."""
     if bundle is not None and endpoint is not None:
         raise ConfigError("give --bundle or --endpoint, not both")
     if endpoint is not None:
-        from attack.wire.client import Client
+        from attack.oracle import open_client
 
-        with Client(endpoint) as client:
+        with open_client(endpoint) as client:
             for picture in pictures:
                 print(f"{picture}\t{client.predict(picture)}", flush=True)
     else:

@@ -32,10 +32,14 @@ class Journal:
         self.done: dict[str, dict[str, Any]] = {}
         """By photo finished: its entry."""
         self._file = self._locked()
-        if not resume:
-            self._file.truncate(0)
-        if not self._load(run):
-            self._append({"run": run})
+        try:
+            if not resume:
+                self._file.truncate(0)
+            if not self._load(run):
+                self._append({"run": run})
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

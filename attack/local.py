@@ -1,39 +1,26 @@
-"""A bundle in this process as an oracle: the same attacks without HTTP. N batch, S side."""
+"""A bundle in this process as an oracle: the same attacks without HTTP, and `predict --bundle`. N batch, S side."""
 
 from pathlib import Path
 
-import torch
-
-import model
-from model.bundle import load_bundle
 from model.errors import BundleError
 from model.pixels import Pixels, load_square
-
-
-def release() -> Path:
-    """The packaged bundle. Raises BundleError where there is none."""
-    path = Path(model.__file__).parent / "release"
-    if not path.is_dir():
-        raise BundleError("no released weights are packaged here; give --bundle DIR or --endpoint URL")
-    return path
+from model.runtime import Kind, open_runtime
 
 
 class LocalOracle:
-    """Labels by a bundle's own decision rule."""
+    """Labels by a bundle's own decision rule, on the CPU or on CUDA. Raises what `open_runtime` raises."""
 
     slots = max_slots = 1
 
-    def __init__(self, bundle: Path, device: str = "cpu", max_batch: int = 64) -> None:
-        self.classifier = load_bundle(bundle, device)
-        self.device, self.max_batch = device, max_batch
-        self.identity = self.classifier.metadata.weights_sha256
-        self.input_size = self.classifier.input_size
+    def __init__(self, bundle: Path, kind: Kind = "auto", device: str = "auto", threads: int | None = None) -> None:
+        self.runtime = open_runtime(bundle, kind, device, threads)
+        self.max_batch = max(64, *self.runtime.batch_sizes)
+        self.identity = self.runtime.metadata.weights_sha256
+        self.input_size = self.runtime.input_size
 
-    @torch.inference_mode()
     def labels(self, pixels: Pixels) -> list[str]:
         """uint8 (N, S, S, 3) -> N labels."""
-        x = torch.from_numpy(pixels.copy()).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.classifier.decide(self.classifier(x))
+        return self.runtime.decide(self.runtime.logits(pixels))
 
     def label_of_png(self, png: bytes) -> str:
         """Decoded and brought to S as the service does it."""
@@ -42,3 +29,11 @@ class LocalOracle:
     def label_of_file(self, path: Path) -> str:
         """Raises ImageError for a file that is no picture."""
         return self.labels(load_square(path, self.input_size)[None])[0]
+
+
+def release() -> Path:
+    """The packaged bundle. Raises BundleError where there is none."""
+    path = Path(__file__).resolve().parent.parent / "model" / "release"
+    if not path.is_dir():
+        raise BundleError("no released weights in this installation; give --bundle DIR or --endpoint URL")
+    return path

@@ -1,8 +1,10 @@
 """Who answers: one interface for a live endpoint and for a bundle in this process. N batch, S side."""
 
+from pathlib import Path
 from typing import Protocol
 
 from attack.wire.client import Client
+from attack.wire.foreign import ForeignClient, read_endpoint
 from model.pixels import Pixels
 
 
@@ -37,9 +39,9 @@ class Oracle(Protocol):
 
 
 class RemoteOracle:
-    """A live endpoint."""
+    """A live endpoint, ours or one that a TOML describes."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client | ForeignClient) -> None:
         self.client = client
         self.input_size, self.max_batch = client.info.input_size, client.info.max_batch
         weights = client.info.raw.get("weights_sha256")
@@ -56,5 +58,12 @@ class RemoteOracle:
         return self.client.predict_batch(pixels)
 
     def label_of_png(self, png: bytes) -> str:
-        """The PNG goes over the wire as it is."""
+        """The PNG goes over the wire as it is, or as the endpoint's TOML says."""
         return self.client.predict(png)
+
+
+def open_client(endpoint: str) -> Client | ForeignClient:
+    """A client for a URL, or for the TOML file that describes an endpoint. Raises ConfigError."""
+    if endpoint.endswith(".toml"):
+        return ForeignClient(read_endpoint(Path(endpoint)))
+    return Client(endpoint)

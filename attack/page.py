@@ -9,6 +9,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
+from attack.charts import charts
 from attack.results import png_bytes
 from model.files import replace_file
 
@@ -18,8 +19,14 @@ TEMPLATES: Final = Path(__file__).parent
 
 def write_page(out: Path, results: dict[str, Any]) -> None:
     """Write `index.html` beside `results.json`."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    page = environment.get_template("page.html.j2").render(results=results, triptychs=triptychs(out, results))
+    images = results["images"]
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = environment.get_template("page.html.j2").render(
+        results=results,
+        triptychs=triptychs(out, results),
+        failed=[image for image in images if image["status"] == "failed"],
+        charts=charts(images, results["parameters"]["max_l2"], results["parameters"]["max_queries"]),
+    )
     replace_file(out / "index.html", page.encode())
 
 

@@ -57,6 +57,8 @@ def record(outcome: Outcome, files: dict[str, str]) -> dict[str, Any]:
         "l2": outcome.l2 if adversarial else None,
         "linf": outcome.linf if adversarial else None,
         "queries": outcome.queries,
+        "repeats": outcome.repeats,
+        "repeats_differing": outcome.differing,
         "file": files.get("file"),
         "original": files.get("original"),
         "best_l2": outcome.l2,
@@ -67,12 +69,15 @@ def record(outcome: Outcome, files: dict[str, str]) -> dict[str, Any]:
 
 
 def summary(images: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts by status, and the median of the nearest distance over all photos that were attacked."""
+    """Counts by status, the median of the nearest distance over all photos that were attacked, and queries in all.
+
+    An endpoint was asked `queries` + `repeats` pictures.
+    """
     counts = Counter(image["status"] for image in images)
     found = [image["best_l2"] for image in images if image["best_l2"] is not None]
     return {
         "photos": len(images),
         **{status: counts[status] for status in ("adversarial", "robust", "misclassified", "abstained", "failed")},
         "median_best_l2": round(float(np.median(found)), 5) if found else None,
-        "queries": sum(image["queries"] for image in images),
+        **{key: sum(image[key] for image in images) for key in ("queries", "repeats", "repeats_differing")},
     }

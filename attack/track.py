@@ -5,19 +5,22 @@ N probes, D values of a picture, S side.
 
 import hashlib
 import zlib
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
 
-from attack.decision.problem import Attack, Problem
+from attack.decision.problem import Attack, Problem, distances
 from model.errors import ConfigError
 from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
 
 Status = Literal["adversarial", "robust", "misclassified", "abstained", "failed"]
 KEY_BYTES: Final = 16
+REPEAT_EVERY: Final = 250
+EARLIER: Final = 3
 
 
 @dataclass
@@ -29,10 +32,17 @@ class Outcome:
     status: Status = "robust"
     reason: str | None = None
     queries: int = 0
+    """Pictures asked for the attack's sake, the clean one included, each once."""
+    repeats: int = 0
+    """Pictures asked a second time, to see whether the endpoint answers as before."""
+    differing: int = 0
+    """Repeats that were answered otherwise."""
     original: Pixels | None = None
     """(S, S, 3) what distances are measured from: the photo, or its spatial map."""
     adversarial: Pixels | None = None
     """(S, S, 3) the nearest picture answered wrongly, also beyond the limit."""
+    earlier: deque[Pixels] = field(default_factory=lambda: deque(maxlen=EARLIER))
+    """Those that were nearest before it, the latest last."""
     l2: float | None = None
     linf: float | None = None
     curve: list[tuple[int, float]] = field(default_factory=list)
@@ -51,12 +61,15 @@ class Plan:
     spatial: dict[str, float] | None
     attack: Callable[[Problem], Attack]
     problem: Problem
+    needs_start: bool = True
+    """Whether an attack that finds nothing wrong at all has failed; else the photo is robust to it."""
 
 
 class Track:
     """Drives a photo's attack: `pending` pictures are to be asked, `answer` takes their labels.
 
     Equal probes are asked once. The labels determine everything that follows, so the same labels give the same end.
+    Every 250 queries a picture is asked again: an endpoint that answers otherwise is noticed.
     """
 
     def __init__(self, outcome: Outcome, plan: Plan) -> None:
@@ -68,6 +81,7 @@ class Track:
         self._known: dict[bytes, str] = {}
         self._keys: list[bytes] = []
         self._asked: list[bytes] = []
+        self._expected: str | None = None
         self._course = self._run()
         self._take(next(self._course))
 
@@ -90,12 +104,18 @@ class Track:
 
     def answer(self, labels: list[str]) -> None:
         """Take the labels of `pending`, and go on until there is something new to ask or the end is reached."""
+        labels = self._without_repeat(labels)
         first = self.outcome.queries
-        for key, label in zip(self._asked, labels, strict=True):
-            self._known[key] = label
+        self._known.update(zip(self._asked, labels, strict=True))
         self.outcome.queries += len(labels)
         self._note_hits(labels, first)
         self._advance()
+
+    def close(self) -> None:
+        """Give up what only a running attack needs."""
+        self._course.close()
+        self._known, self._keys, self._asked = {}, [], []
+        self.pending = np.empty((0, self.side, self.side, 3), np.uint8)
 
     def _advance(self) -> None:
         """Answer chunks from memory as long as they hold nothing new."""
@@ -105,33 +125,39 @@ class Track:
             except StopIteration:
                 self.close()
                 return
-            if len(self.pending):
+            if not self.done:
                 return
         self.close()  # the budget cut the chunk short
 
-    def close(self) -> None:
-        """Give up what only a running attack needs."""
-        self._course.close()
-        self._known, self._keys, self._asked = {}, [], []
-        self._chunk = self.pending = np.empty((0, self.side, self.side, 3), np.uint8)
-
     def _take(self, chunk: Pixels) -> None:
-        self._chunk = chunk.reshape(-1, self.side, self.side, 3)
-        self._keys = [hashlib.sha256(picture).digest()[:KEY_BYTES] for picture in np.ascontiguousarray(self._chunk)]
+        pictures = np.ascontiguousarray(chunk.reshape(-1, self.side, self.side, 3))
+        self._keys = [hashlib.sha256(picture).digest()[:KEY_BYTES] for picture in pictures]
         new = {key: place for place, key in reversed(list(enumerate(self._keys))) if key not in self._known}
-        left = self.plan.problem.budget - self.outcome.queries
-        self._places = sorted(new.values())[:left]
-        self._asked = [self._keys[place] for place in self._places]
-        self.pending = self._chunk[self._places]
+        places = sorted(new.values())[: self.plan.problem.budget - self.outcome.queries]
+        self._asked = [self._keys[place] for place in places]
+        self.pending = self._with_repeat(pictures[places]) if places else pictures[:0]
+
+    def _with_repeat(self, pictures: Pixels) -> Pixels:
+        if self.outcome.queries // REPEAT_EVERY <= self.outcome.repeats:
+            return pictures
+        adversarial = self.outcome.adversarial if self.outcome.repeats % 2 else None
+        self._expected = self.outcome.label if adversarial is None else self.wrong
+        again = self.plan.clean if adversarial is None else adversarial
+        return np.concatenate([pictures, again[None]])
+
+    def _without_repeat(self, labels: list[str]) -> list[str]:
+        if self._expected is None:
+            return labels
+        self.outcome.repeats += 1
+        self.outcome.differing += labels[-1] != self._expected
+        self._expected = None
+        return labels[:-1]
 
     def _run(self) -> Generator[Pixels, list[str], None]:
         """The protocol: clean photo, mapped photo, attack."""
         clean = (yield self.plan.clean[None])[0]
-        if clean == ABSTAIN:
-            self.outcome.status = "abstained"
-            return
-        if clean == self.wrong:
-            self.outcome.status = "misclassified"
+        if clean != self.outcome.label:
+            self.outcome.status = "abstained" if clean == ABSTAIN else "misclassified"
             return
         if self.plan.mapped is not None and (yield self.plan.mapped[None])[0] == self.wrong:
             return
@@ -142,20 +168,19 @@ class Track:
                 labels = yield probes
                 probes = attack.send(np.array([label == self.wrong for label in labels]))
         except StopIteration:
-            if self.outcome.adversarial is None:
+            if self.outcome.adversarial is None and self.plan.needs_start:
                 self.outcome.status, self.outcome.reason = "failed", "no start: nothing tried was answered wrongly"
 
     def _note_hits(self, labels: list[str], queries: int) -> None:
         """Keep the nearest wrong answer to the picture that distances are measured from."""
-        if queries == 0 and labels[0] != self.outcome.label:
-            return  # the clean photo itself
         hits = [place for place, label in enumerate(labels) if label == self.wrong]
-        if not hits:
+        if not hits or queries == 0:  # the first answer is the clean photo's
             return
-        difference = self.pending[hits].reshape(len(hits), -1) - self.plan.problem.original
-        lengths = np.sqrt(np.einsum("nd,nd->n", difference, difference)) / 255
+        lengths = distances(self.plan.problem, self.pending[hits].reshape(len(hits), -1)) / 255
         for place, length in zip(hits, lengths.tolist(), strict=True):
             if self.outcome.l2 is None or length < self.outcome.l2:
+                if self.outcome.adversarial is not None:
+                    self.outcome.earlier.append(self.outcome.adversarial)
                 self.outcome.l2 = length
                 self.outcome.adversarial = self.pending[place].copy()
                 self.outcome.curve.append((queries + place + 1, length))

@@ -5,6 +5,8 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -13,6 +15,14 @@ from server.gate import Gate
 from server.openapi import openapi_document
 from server.problems import MethodNotAllowed, NotFound, Problem
 from server.service import Service
+
+PAGE: Final = Path(__file__).parent / "page" / "index.html"
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src blob:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 def create_app(service: Service, on_failure: Callable[[], None] = lambda: None) -> Gate:
@@ -62,6 +72,13 @@ def _reload_on_hangup(service: Service) -> Iterator[None]:
 
 
 def _add_operations(app: FastAPI, service: Service) -> None:
+    page = PAGE.read_bytes()
+
+    @app.get("/")
+    async def index() -> Response:
+        """A page where a person drops a photo and sees the label."""
+        return Response(page, media_type="text/html", headers=PAGE_HEADERS)
+
     @app.get("/livez")
     async def livez() -> Mapping[str, str]:
         """The process answers."""

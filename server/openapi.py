@@ -78,6 +78,7 @@ def openapi_document() -> dict[str, Any]:
             "/info": {"get": _get("What the service classifies, and how", _json(_INFO), busy=True)},
             "/livez": {"get": _get("The process answers", _json(_object(status={"const": "live"})))},
             "/readyz": {"get": _get("Work can be done", _json(_object(status={"const": "ready"})), busy=True)},
+            "/": {"get": _get("A page for people", {"text/html": {"schema": {"type": "string"}}})},
             "/metrics": {
                 "get": _get("Counts and times for Prometheus", {"text/plain": {"schema": {"type": "string"}}})
             },

@@ -9,9 +9,6 @@ from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavaila
 from server.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
-LINGER_S: Final = 2.0
-"""After an answer given before the body was read, the rest is read and thrown away for so long: a connection that is
-closed at once would be reset, and the client might never see the answer."""
 
 
 def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
@@ -20,6 +17,7 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
     class Bounded(BoundedProtocol):
         header_timeout_s = settings.header_timeout_s
         max_connections = settings.max_connections
+        linger_s = settings.body_timeout_s
 
     return Bounded
 
@@ -29,11 +27,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     header_timeout_s: float
     max_connections: int
+    linger_s: float
+    """After an answer given before the body had come, the rest may come for so long and is thrown away. A connection
+    closed at once would be reset, and the client might never see the answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connects: it may be one too many, and must send a whole head in time."""
         super().connection_made(transport)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._start_head()
         if len(self.connections) > self.max_connections:
@@ -42,6 +44,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._end_head()
+        self._end_linger()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -62,12 +65,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_head()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """The body is whole; if it was answered already, the connection may serve on."""
+        super().on_message_complete()
+        if self._linger is not None:
+            self._end_linger()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
     def on_response_complete(self) -> None:
-        """Keep the connection, or end it soon where the body of the request was never read."""
+        """Keep the connection; where the rest of the body is still to come, it must come in time."""
         super().on_response_complete()
         if self.cycle.more_body and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            self.loop.call_later(LINGER_S, self.transport.close)
+            self._linger = self.loop.call_later(self.linger_s, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """The bytes are no HTTP."""
@@ -82,6 +94,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _end_linger(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
 
     def _head_too_late(self) -> None:
         if not self.transport.is_closing():

@@ -43,6 +43,10 @@ def main() -> None:
     except TradesBobError as error:
         connection.send_bytes(json.dumps({"error": str(error), "exit_code": error.exit_code}).encode())
         return
+    except Exception as error:  # noqa: BLE001  (whatever a library throws: the server tells it and goes on or ends)
+        line = f"the model cannot be opened: {type(error).__name__}: {error}"
+        connection.send_bytes(json.dumps({"error": line, "exit_code": 1}).encode())
+        return
     memory = map_memory(config["memory_fd"], config["slots"], runtime.input_size, create=True)
     _beat(memory.heartbeat)
     threading.Thread(target=_beat_forever, args=(memory.heartbeat,), daemon=True).start()

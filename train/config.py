@@ -1,7 +1,6 @@
 """One TOML, one run: the frozen configuration of `trades-bob train`."""
 
 import tomllib
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,7 +18,8 @@ def _ratio(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return float(Fraction(value.replace(" ", "")))
+        over, _, under = value.partition("/")
+        return float(over) / float(under or 1)
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f'{value!r} is neither a number nor a ratio such as "8/255"') from error
 

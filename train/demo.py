@@ -16,9 +16,10 @@ from typing import Any, Final
 import httpx
 from jinja2 import Environment, FileSystemLoader
 
-from attack.campaign import Campaign, Settings
+from attack.campaign import Campaign
 from attack.oracle import RemoteOracle
 from attack.page import triptychs
+from attack.settings import Settings
 from attack.wire.client import Client
 from model.console import say
 from model.errors import DataError, TradesBobError
@@ -33,7 +34,7 @@ from train.watch import CURVES_FILE
 REPORT_FILE: Final = "index.html"
 FIGURES_FILE: Final = "demo.json"
 READY_WITHIN_S: Final = 120.0
-PER_CLASS: Final = {"train": 500, "val": 60, "test": 60}
+PER_CLASS: Final = {"train": 1500, "val": 80, "test": 80}
 """Pictures drawn for each class; each split has a seed of its own, so `test` is unseen."""
 ATTACKED: Final = 6
 QUERIES: Final = 1500
@@ -73,7 +74,7 @@ def demo(out: Path) -> Figures:
         attack = Campaign(
             RemoteOracle(client),
             out / "pictures" / "test",
-            Settings(max_queries=QUERIES, limit=ATTACKED),
+            Settings(attack="auto", max_queries=QUERIES, limit=ATTACKED),
             out / "attack",
         ).run(url)
     say("5/5 writing the report")

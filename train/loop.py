@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from model.architecture import PixelClassifier
-from model.bundle import BundleMetadata, load_bundle, save_bundle
+from model.bundle import BundleMetadata, load_bundle, read_metadata, save_bundle
 from model.console import Report, progress, say
 from model.decision import calibrate
 from model.errors import DataError, TrainingError
@@ -67,6 +67,7 @@ class Trainer:
         self.val = open_cache(data / "val", config.input_size)
         self.batches = BalancedBatches(self.photos.labels, config.batch_size, config.seed)
         self.network = _initial_network(config).to(device)
+        self.start_sha256 = read_metadata(config.start_from).weights_sha256 if config.start_from else None
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
         self.optimizer = _optimizer(self.network, config.optimizer)
@@ -206,7 +207,9 @@ class Trainer:
 
     def _provenance(self) -> dict[str, Any]:
         return {
-            "config": self.config.model_dump(mode="json"),
+            # Not the path of start_from, which says nothing elsewhere, but the hash of what lay there.
+            "config": self.config.model_dump(mode="json", exclude={"start_from"}),
+            "start_from": self.start_sha256,
             "data": {"train": _described(self.photos), "val": _described(self.val)},
             "steps": self.step,
             "versions": {

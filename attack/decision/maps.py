@@ -1,17 +1,63 @@
-"""The kit's random spatial map for one picture on the lattice. S side."""
+"""What changes a picture as a whole: the kit's random map, its spatial grids, and the common corruptions, by labels.
+
+M maps or corrupted pictures, S side, D = 3 S S.
+"""
+
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from attack.decision.problem import Attack, Problem
+from attack.evaluation.corruptions import KIT_CORRUPTIONS, corrupt
+from attack.evaluation.grid import DOCUMENTED, KIT, bordered, moved
 from attack.spatial import SpatialRange, apply_maps
 from model.pixels import Pixels
+
+CHUNK = 25
 
 
 def random_map(clean: Pixels, rng: np.random.Generator) -> tuple[Pixels, dict[str, float]]:
     """(S, S, 3) -> the picture under one map drawn from the warm-up's span, and the map's parameters."""
     span = SpatialRange()
     angle, dx, dy = (rng.uniform(-limit, limit) for limit in (span.angle_degrees, span.shift, span.shift))
-    x = torch.from_numpy(clean.copy()).permute(2, 0, 1)[None].float()
-    mapped = apply_maps(x, torch.tensor([[angle, dx, dy]]), span.scale)
-    pixels = mapped[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).contiguous().numpy()
-    return pixels, {"angle_degrees": angle, "dx": dx, "dy": dy, "scale": span.scale}
+    mapped = apply_maps(_tensor(clean), torch.tensor([[angle, dx, dy]]), span.scale)
+    return _pictures(mapped)[0], {"angle_degrees": angle, "dx": dx, "dy": dy, "scale": span.scale}
+
+
+def spatial_grid(problem: Problem, grid: Literal["kit", "documented"]) -> Attack:
+    """The 775 maps of a grid, until one is answered wrongly; `kit` as it ran, `documented` as it was meant."""
+    x = _tensor(bordered(_square(problem)))
+    every = (KIT if grid == "kit" else DOCUMENTED).maps
+    for maps in (every[begin : begin + CHUNK] for begin in range(0, len(every), CHUNK)):
+        if (yield _probes(moved(x.expand(len(maps), -1, -1, -1), maps))).any():
+            return
+
+
+def corruptions(problem: Problem) -> Attack:
+    """The kit's 17 corruptions at severity 1."""
+    x = _tensor(_square(problem))
+    seed = int(problem.rng.integers(2**31))
+    yield np.concatenate([_probes(corrupt(x, name, 1, [seed])) for name in KIT_CORRUPTIONS])
+
+
+def _square(problem: Problem) -> Pixels:
+    square: Pixels = problem.original.astype(np.uint8).reshape(problem.side, problem.side, 3)
+    return square
+
+
+def _tensor(picture: Pixels) -> Tensor:
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _pictures(x: Tensor) -> Pixels:
+    """(M, 3, S, S) in [0, 1] -> (M, S, S, 3)."""
+    pictures: Pixels = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    return pictures
+
+
+def _probes(x: Tensor) -> Pixels:
+    """(M, 3, S, S) -> (M, D)."""
+    probes: Pixels = _pictures(x).reshape(len(x), -1)
+    return probes

@@ -1,35 +1,53 @@
 """Where an attack starts: a picture that the endpoint already answers wrongly, moved towards the original."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from itertools import islice
+from typing import Final
 
 import numpy as np
 
-from attack.decision.problem import Hits, Problem, Vector, to_lattice
+from attack.decision.problem import Hits, Problem, Vector, norm, to_lattice
+from attack.decision.subspace import low_frequency
 from model.pixels import Pixels
 
-MAX_PHOTOS = 25
-NOISE_LEVELS = np.linspace(0.1, 1.0, 10, dtype=np.float32)
+MAX_PHOTOS: Final = 25
+NOISE_LEVELS: Final = np.linspace(0.1, 1.0, 10, dtype=np.float32)
+Search = Generator[Pixels, Hits, Vector]
+Start = Generator[Pixels, Hits, Vector | None]
 
 
-def find_start(problem: Problem, tolerance: float = 1e-2) -> Generator[Pixels, Hits, Vector | None]:
+def find_start(problem: Problem, tolerance: float = 1e-2) -> Start:
     """(D,) a wrongly answered point near the boundary, or None.
 
     Photos of the other class first, one at a time; then uniform noise blended in at ten levels (foolbox's blended
     noise). What is found is moved along the line to the original by bisection.
     """
-    for photo in islice(problem.others(), MAX_PHOTOS):
-        if (yield photo[None])[0]:
-            return (yield from bisect(problem, photo.astype(np.float32), tolerance))
-    uniform = problem.rng.uniform(0, 255, problem.dim).astype(np.float32)
-    blends = to_lattice(problem.original + NOISE_LEVELS[:, None] * (uniform - problem.original))
-    hits = yield blends
-    if not hits.any():
+    found = yield from _first(problem, problem.others())
+    return None if found is None else (yield from bisect(problem, found, tolerance))
+
+
+def best_start(
+    problem: Problem, photos: int = 10, cutoffs: tuple[int, ...] = (24, 12), tolerance: float = 1e-2
+) -> Start:
+    """As `find_start`, but the nearest of several.
+
+    Every further photo costs one query unless its line to the original is cut at least 15 % nearer. Then fine detail of
+    the difference is left out if the picture stays wrong without it.
+    """
+    others = problem.others()
+    best = yield from _first(problem, others)
+    if best is None:
         return None
-    return (yield from bisect(problem, blends[int(hits.argmax())].astype(np.float32), tolerance))
+    best = yield from bisect(problem, best, 0.05)
+    for photo in islice(others, photos):
+        best = yield from _nearer(problem, best, photo.astype(np.float32), 0.85)
+    for cutoff in cutoffs:
+        smooth = low_frequency(problem.side, cutoff).low_pass(best - problem.original)
+        best = yield from _nearer(problem, best, problem.original + smooth, 1.0)
+    return (yield from bisect(problem, best, tolerance))
 
 
-def bisect(problem: Problem, outside: Vector, tolerance: float) -> Generator[Pixels, Hits, Vector]:
+def bisect(problem: Problem, outside: Vector, tolerance: float) -> Search:
     """(D,) the last wrongly answered lattice point on the way from `outside` to the original.
 
     `tolerance` is relative to the distance. Two neighbours on the lattice end the search as well.
@@ -45,3 +63,26 @@ def bisect(problem: Problem, outside: Vector, tolerance: float) -> Generator[Pix
         else:
             inner = middle
     return best
+
+
+def _first(problem: Problem, others: Iterator[Pixels]) -> Start:
+    """The first photo that is answered wrongly, else the least noise that is."""
+    for photo in islice(others, MAX_PHOTOS):
+        if (yield photo[None])[0]:
+            return photo.astype(np.float32)
+    uniform = problem.rng.uniform(0, 255, problem.dim).astype(np.float32)
+    blends = to_lattice(problem.original + NOISE_LEVELS[:, None] * (uniform - problem.original))
+    hits = yield blends
+    return blends[int(hits.argmax())].astype(np.float32) if hits.any() else None
+
+
+def _nearer(problem: Problem, best: Vector, towards: Vector, share: float) -> Search:
+    """`best`, or a point on the line to `towards` at most `share` times as far."""
+    way = towards - problem.original
+    length = norm(way)
+    reach = min(length, share * norm(best - problem.original))
+    probe = to_lattice(problem.original + np.float32(reach / max(length, 1e-6)) * way)
+    if not (yield probe[None])[0]:
+        return best
+    nearer = probe.astype(np.float32)
+    return (yield from bisect(problem, nearer, 0.05))

@@ -27,19 +27,15 @@ from attack.wire.messages import (
 )
 from attack.wire.pace import Pace
 from attack.wire.retry import RETRIED, Attempts, RetryPolicy
-from model.errors import ConfigError, ImageError
+from model.errors import ConfigError, EndpointError, ImageError
 from model.pixels import Pixels
 
 Picture = Path | bytes | Pixels
 """A file, the bytes of one (PNG), or uint8 (H, W, 3) pixels."""
 
 
-class Client:
-    """Labels over HTTP. Safe to share between threads; every request is retried by one policy.
-
-    Raises EndpointError when the endpoint cannot be reached within `retry.patience_s` or answers something that is no
-    label, ConfigError for a URL that is none.
-    """
+class Connection:
+    """Connections to one endpoint: requests go through the retry policy, and the pace is kept. Thread-safe."""
 
     def __init__(
         self,
@@ -55,10 +51,7 @@ class Client:
         self.retry = retry or RetryPolicy()
         self.pace = Pace(max_slots=max_slots)
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
-        self._http = httpx.Client(
-            base_url=self.url, timeout=timeout_s, headers=headers, limits=limits, transport=transport
-        )
-        self._info: Info | None = None
+        self.http = httpx.Client(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -70,13 +63,40 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self.http.close()
+
+    def send(self, request: httpx.Request) -> httpx.Response:
+        """The first answer that is no passing trouble. Raises EndpointError when patience runs out."""
+        attempts = Attempts(self.retry, str(request.url), self.pace.failed)
+        while True:
+            try:
+                response = self.http.send(request)
+            except self.retry.retry_errors as error:
+                wait_s = attempts.after(None, error)
+            except httpx.HTTPError as error:
+                raise EndpointError(f"{request.url}: {error or type(error).__name__}") from error
+            else:
+                if response.status_code not in RETRIED:
+                    self.pace.succeeded()
+                    return response
+                wait_s = attempts.after(response)
+            time.sleep(wait_s)
+
+
+class Client(Connection):
+    """Labels over HTTP from an endpoint of this project. Safe to share between threads.
+
+    Raises EndpointError when the endpoint cannot be reached within `retry.patience_s` or answers something that is no
+    label, ConfigError for a URL that is none.
+    """
+
+    _info: Info | None = None
 
     @property
     def info(self) -> Info:
         """Input size and limits of the endpoint, asked once."""
         if self._info is None:
-            self._info = read_info(self._send(self._http.build_request("GET", "/info")))
+            self._info = read_info(self.send(self.http.build_request("GET", self.url + "/info")))
         return self._info
 
     def predict(self, picture: Picture) -> str:
@@ -93,23 +113,8 @@ class Client:
         return labels
 
     def _post(self, path: str, content: bytes, content_type: str) -> httpx.Response:
-        return self._send(
-            self._http.build_request("POST", path, content=content, headers={"Content-Type": content_type})
-        )
-
-    def _send(self, request: httpx.Request) -> httpx.Response:
-        attempts = Attempts(self.retry, str(request.url), self.pace.failed)
-        while True:
-            try:
-                response = self._http.send(request)
-            except self.retry.retry_errors as error:
-                wait_s = attempts.after(None, error)
-            else:
-                if response.status_code not in RETRIED:
-                    self.pace.succeeded()
-                    return response
-                wait_s = attempts.after(response)
-            time.sleep(wait_s)
+        headers = {"Content-Type": content_type}
+        return self.send(self.http.build_request("POST", self.url + path, content=content, headers=headers))
 
 
 def encoded(picture: Picture) -> tuple[bytes, str]:

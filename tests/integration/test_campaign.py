@@ -1,21 +1,30 @@
 """An attack over HTTP against a toy endpoint: results, PNGs, page; killed and resumed."""
 
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from attack.campaign import Campaign, Settings
+from attack.campaign import Campaign
 from attack.oracle import RemoteOracle
 from attack.results import measured
+from attack.settings import Settings
 from attack.wire.client import Client
+from attack.wire.retry import RetryPolicy
+from model.errors import ConfigError
 from model.labels import CLASSES
 from model.pixels import load_square
 from tests.toy_endpoint import brightness_rule, serving
 
-SIDE = 32
+SIDE = 16
 pytestmark = pytest.mark.integration
 
 
@@ -31,9 +40,11 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def attacked(url: str, pictures: Path, out: Path, **settings) -> dict:
-    with Client(url) as client:
-        return Campaign(RemoteOracle(client), pictures, Settings(**settings), out).run(url)
+def attacked(url: str, pictures: Path, out: Path, resume: bool = False, timeout_s: float = 30, **settings) -> dict:
+    retry = RetryPolicy(first_wait_s=0.01, longest_wait_s=0.05)
+    settings = {"attack": "cgba"} | settings
+    with Client(url, retry=retry, timeout_s=timeout_s) as client:
+        return Campaign(RemoteOracle(client), pictures, Settings(**settings), out, resume).run("toy")
 
 
 def test_every_png_is_answered_wrongly_and_measures_what_the_results_say(pictures, tmp_path):
@@ -55,6 +66,140 @@ def test_every_png_is_answered_wrongly_and_measures_what_the_results_say(picture
 def test_the_count_of_queries_is_the_endpoints(pictures, tmp_path):
     with serving(brightness_rule, SIDE) as server:
         results = attacked(server.url, pictures, tmp_path / "out", max_queries=200, spatial="none")
-        reposted = results["summary"]["adversarial"]
-        assert results["summary"]["queries"] + reposted == server.pictures
+        assert results["summary"]["repeats"] >= results["summary"]["adversarial"]
+        assert results["summary"]["queries"] + results["summary"]["repeats"] == server.pictures
     assert all(image["queries"] <= 200 for image in results["images"])
+
+
+@pytest.mark.parametrize("attack", ["regression", "boundary-tuned"])
+def test_faults_change_neither_results_nor_counts(attack, pictures, tmp_path):
+    settings = {"attack": attack, "max_queries": 120, "spatial": "none", "limit": 4}
+    with serving(brightness_rule, SIDE) as server:
+        calm = attacked(server.url, pictures, tmp_path / "calm", **settings)
+    with serving(brightness_rule, SIDE, max_batch=16, busy=0.05, hang=0.02, reset=0.01) as server:
+        server.hang_s = 0.4
+        rough = attacked(server.url, pictures, tmp_path / "rough", timeout_s=0.3, **settings)
+        assert server.requests > len(server.batches)
+    assert rough == calm
+    assert (tmp_path / "rough/results.json").read_bytes() == (tmp_path / "calm/results.json").read_bytes()
+
+
+def test_a_cut_journal_is_taken_up_bit_for_bit(pictures, tmp_path):
+    settings = {"attack": "regression", "max_queries": 120, "limit": 4}
+    with serving(brightness_rule, SIDE) as server:
+        whole = attacked(server.url, pictures, tmp_path / "out", **settings)
+        journal = tmp_path / "out" / "journal.jsonl"
+        content = journal.read_bytes()
+        for cut in (40, *random.Random(0).sample(range(300, len(content)), 2), len(content)):
+            journal.write_bytes(content[:cut])
+            asked = server.pictures
+            assert attacked(server.url, pictures, tmp_path / "out", resume=True, **settings) == whole
+            if cut == len(content):
+                assert server.pictures == asked
+
+
+def test_a_damaged_line_ends_the_journal(pictures, tmp_path):
+    settings = {"attack": "cgba", "max_queries": 100, "limit": 2}
+    with serving(brightness_rule, SIDE) as server:
+        whole = attacked(server.url, pictures, tmp_path / "out", **settings)
+        journal = tmp_path / "out" / "journal.jsonl"
+        content = bytearray(journal.read_bytes())
+        content[len(content) // 2] ^= 1
+        journal.write_bytes(content)
+        assert attacked(server.url, pictures, tmp_path / "out", resume=True, **settings) == whole
+
+
+def test_killed_and_resumed(pictures, tmp_path):
+    settings = {"attack": "boundary-tuned", "max_queries": 200, "spatial": "none"}
+    root = Path(__file__).resolve().parents[2]
+    with serving(brightness_rule, SIDE, delay_s=0.01) as server:
+        whole = attacked(server.url, pictures, tmp_path / "whole", **settings)
+        command = [sys.executable, "trades_bob.py", "attack", "--endpoint", server.url, "--images", str(pictures)]
+        command += ["--attack", "boundary-tuned", "--max-queries", "200", "--spatial", "none"]
+        command += ["--out", str(tmp_path / "out")]
+        process = subprocess.Popen(command, cwd=root, env=os.environ | {"PYTHONPATH": str(root)})
+        _wait_for_lines(tmp_path / "out" / "journal.jsonl", 60)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "out" / "results.json").exists()
+        resumed = attacked(server.url, pictures, tmp_path / "out", resume=True, **settings)
+    assert resumed == whole
+
+
+def _wait_for_lines(file: Path, lines: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if file.exists() and file.read_bytes().count(b"\n") >= lines:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the attack did not begin")
+
+
+def test_another_runs_journal_is_refused(pictures, tmp_path):
+    with serving(brightness_rule, SIDE) as server:
+        attacked(server.url, pictures, tmp_path / "out", limit=2, max_queries=20)
+        with pytest.raises(ConfigError, match="other settings"):
+            attacked(server.url, pictures, tmp_path / "out", resume=True, limit=2, max_queries=21)
+
+
+def test_an_endpoint_that_takes_its_answers_back_is_noticed(pictures, tmp_path):
+    seen: set[bytes] = set()
+
+    def fickle(pixels):
+        """Wrong at first sight of a grey picture, right ever after."""
+        labels = brightness_rule(pixels)
+        for place, picture in enumerate(pixels):
+            if picture.tobytes() in seen and 110 < picture.mean() < 145:
+                labels[place] = "bird" if labels[place] == "bicycle" else "bicycle"
+            seen.add(picture.tobytes())
+        return labels
+
+    with serving(fickle, SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=150, spatial="none")
+    assert results["summary"]["repeats_differing"] > 0
+    assert results["summary"]["failed"] == 6
+    assert all("posted again" in image["reason"] for image in results["images"])
+
+
+def test_abstaining_is_no_success(pictures, tmp_path):
+    def careful(pixels):
+        return [
+            "abstain" if 110 < picture.mean() < 145 else label
+            for picture, label in zip(pixels, brightness_rule(pixels), strict=True)
+        ]
+
+    with serving(careful, SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=200, spatial="none")
+    for image in results["images"]:
+        assert image["status"] == "adversarial"
+        level = load_square(tmp_path / "out" / image["file"], SIDE).mean()
+        assert level >= 145 if image["label"] == "bicycle" else level <= 110
+
+
+@pytest.mark.parametrize(("answer", "status"), [("abstain", "abstained"), ("bird", "misclassified")])
+def test_photos_that_are_not_answered_rightly_are_not_attacked(answer, status, pictures, tmp_path):
+    with serving(lambda pixels: [answer] * len(pixels), SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=50)
+    bicycles = [image for image in results["images"] if image["label"] == "bicycle"]
+    assert [(image["status"], image["queries"]) for image in bicycles] == [(status, 1)] * 3
+
+
+def test_nothing_answered_wrongly_is_a_failed_start(pictures, tmp_path):
+    (pictures / "bicycle" / "broken.png").write_bytes(b"no picture")
+    with serving(lambda pixels: ["bicycle"] * len(pixels), SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=50)
+    reasons = {image["image"]: image["reason"] for image in results["images"] if image["status"] == "failed"}
+    assert reasons.pop("bicycle/broken.png").endswith("picture")
+    assert len(reasons) == 3
+    assert all("no start" in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize("attack", ["spatial-kit", "corruptions"])
+def test_unbounded_attacks_ask_what_they_try_and_no_more(attack, pictures, tmp_path):
+    with serving(brightness_rule, SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", attack=attack, max_queries=1000, max_l2=0.1)
+    bicycles = [image for image in results["images"] if image["label"] == "bicycle"]
+    most = 776 if attack == "spatial-kit" else 18
+    assert all(image["status"] == "robust" and 10 < image["queries"] <= most for image in bicycles)
+    if attack == "spatial-kit":  # a black border makes every bright bird dark
+        assert results["summary"]["adversarial"] == 3

@@ -123,9 +123,8 @@ def test_a_deadline(bundle: Path) -> None:
 def test_work_of_vanished_clients_is_dropped(bundle: Path) -> None:
     with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=0.5) as server:
         body = npy(np.stack([square("bird")] * 40))
-        head = f"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: {len(body)}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.sendall(head.encode() + body)
+            connection.sendall(npy_head("/predict/batch", len(body)) + body)
             wait_for(lambda: metric(server, "images_in_house") == 40, 5)
         wait_for(lambda: metric(server, "images_in_house") == 0, 2)  # 40 images would take 2.5 s
         assert metric(server, "disconnects_total") == 1
@@ -182,7 +181,7 @@ def test_a_bad_bundle_does_not_replace_a_good_one(bundle: Path) -> None:
     with live_server(bundle, bundle, FACTORY) as server:
         (bundle / "bundle.json").unlink()
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: '"worker died"' in server.log or '"reload failed"' in server.log)
+        wait_for(lambda: '"reload failed"' in server.log)
         assert ask(server).json() == {"label": "bird"}
         assert server.is_ready()
 
@@ -207,9 +206,8 @@ def test_heads_that_never_end(server: LiveServer) -> None:
 
 def test_half_closed_sockets_and_silence(server: LiveServer) -> None:
     body = npy(square("bird"))
-    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-npy\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(head.encode() + body[:100])
+        connection.sendall(npy_head("/predict", len(body)) + body[:100])
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(5)
         connection.recv(1000)
@@ -263,6 +261,11 @@ def test_startup_errors_are_one_line(tmp_path: Path) -> None:
         assert last.startswith("trades-bob: ")
         assert "abstain_below" in last
         assert "Traceback" not in server.log
+
+
+def npy_head(path: str, length: int) -> bytes:
+    lines = (f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/x-npy", f"Content-Length: {length}", "", "")
+    return "\r\n".join(lines).encode()
 
 
 def exchange(server: LiveServer, sent: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""The evaluation: the challenge's warm-up attacks, their scores and the page that shows them."""

@@ -1,0 +1,172 @@
+"""Runs an evaluation: opens the subject, estimates the time, runs the rows, writes `report.json` and the page."""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attack.evaluation.protocol import Planned, plan, runs_on
+from attack.evaluation.report import (
+    COVERAGE,
+    REPORT_VERSION,
+    EvaluationSettings,
+    Scored,
+    entry,
+    environment,
+    photo_records,
+    photos_digest,
+    worst_of_all,
+)
+from attack.evaluation.session import Session
+from attack.evaluation.subject import BundleSubject, CallableSubject, EndpointSubject, Subject
+from attack.wire.client import Client
+from model.console import progress, say
+from model.errors import ConfigError, DataError
+from model.files import write_json
+from model.photos import Photo, find_photos
+
+MEASURE_S = 2.0
+"""The rate is measured for about so long before the estimate."""
+
+
+def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None) -> dict[str, Any]:
+    """Run everything the settings ask for; write `report.json`, `index.html` and pictures into `out`."""
+    from attack.evaluation.page import write_page  # noqa: PLC0415  (the page is drawn last)
+
+    photos = all_photos(Path(settings.images), settings.seed)
+    chosen = photos[: settings.limit]
+    planned = plan(chosen, settings.profile, settings.attacks)
+    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        subject = open_subject(settings, stack)
+        session = Session(subject, settings.seed)
+        rate = measured_rate(session, chosen)
+        announce(session, planned, rate)
+        started = time.monotonic()
+        rows, left_out = run_rows(session, planned, photos)
+        report = build(settings, session, chosen, rows, left_out, time.monotonic() - started)
+    write_json(out / "report.json", report)
+    write_page(out, report, {row.name: row.result for row in rows}, beside)
+    return report
+
+
+def all_photos(folder: Path, seed: int) -> list[Photo]:
+    """All photos, drawn in a seeded order in which the classes alternate: any prefix is balanced."""
+    return find_photos(folder, limit=10**9, seed=seed)
+
+
+def open_subject(settings: EvaluationSettings, stack: ExitStack) -> Subject:
+    """The subject of the settings. Raises a UserError for what cannot be opened."""
+    device = chosen_device(settings.device)
+    if settings.kind == "bundle":
+        return BundleSubject(Path(settings.reference), device, settings.size)
+    if settings.kind == "callable":
+        return CallableSubject(settings.reference, settings.size)
+    if settings.size is not None:
+        raise ConfigError("--size is the endpoint's own; leave it out")
+    return EndpointSubject(stack.enter_context(Client(settings.reference)))
+
+
+def chosen_device(name: str) -> str:
+    """`auto`, `cpu` or `cuda` -> what there is. Raises ConfigError."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device is {name!r}; it is auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: this machine has no CUDA device that torch can use")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def measured_rate(session: Session, photos: Sequence[Photo]) -> float:
+    """Pictures the subject answers in a second; the first batch warms up."""
+    chunk = next(session.chunks(photos))
+    x = session.tensor(chunk)
+    x = x.repeat(-(-session.subject.batch // len(x)), 1, 1, 1)[: session.subject.batch]
+    session.subject.logits(x)
+    started, n = time.monotonic(), 0
+    while n == 0 or time.monotonic() - started < MEASURE_S:
+        session.subject.logits(x)
+        n += len(x)
+    session.subject.queries = 0
+    return n / (time.monotonic() - started)
+
+
+def announce(session: Session, planned: Sequence[Planned], rate: float) -> None:
+    """Say what will run and how long it may take."""
+    subject = session.subject
+    where = f"{subject.input_size} px, {subject.device}"
+    say(f"{subject.kind} {subject.reference}, {where}: {rate:.0f} pictures a second")
+    total = 0.0
+    for one in planned:
+        reason = runs_on(one.row, session)
+        seconds = one.passes / rate
+        total += 0 if reason else seconds
+        cost = f"left out: {reason}" if reason else f"at most {duration(seconds)}"
+        say(f"  {one.name}: {len(one.photos)} photos, {cost}")
+    say(f"  in all at most {duration(total)}; searches that succeed early end early")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 12 s, 4.5 min, 3.2 h, 6.1 days."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def run_rows(
+    session: Session, planned: Sequence[Planned], photos: Sequence[Photo]
+) -> tuple[list[Scored], list[dict[str, str]]]:
+    """Run the rows one after the other -> those that ran, and those that were left out with the reason."""
+    rows, left_out = [], []
+    for one in planned:
+        reason = runs_on(one.row, session)
+        if reason:
+            left_out.append({"name": one.name, "title": one.row.title, "reason": reason})
+            continue
+        before, started = session.subject.queries, time.monotonic()
+        with progress(one.name, len(one.photos)) as report:
+            result = one.row.run(session, one.photos, report, photos)
+        seconds, queries = time.monotonic() - started, session.subject.queries - before
+        parameters = one.row.parameters(session.size)
+        rows.append(Scored(one.name, one.row.title, result, seconds, queries, parameters))
+    if not rows:
+        raise DataError("nothing was left to run: " + "; ".join(f"{row['name']} {row['reason']}" for row in left_out))
+    return rows, left_out
+
+
+def build(
+    settings: EvaluationSettings,
+    session: Session,
+    photos: Sequence[Photo],
+    rows: Sequence[Scored],
+    left_out: Sequence[dict[str, str]],
+    seconds: float,
+) -> dict[str, Any]:
+    """The whole report."""
+    subject = session.subject
+    table = [*rows, worst_of_all(rows, session)] if len(rows) > 1 else rows
+    return {
+        "version": REPORT_VERSION,
+        "settings": settings.model_dump(),
+        "model": subject.describe(),
+        "photos": {"n": len(photos), "sha256": photos_digest(photos)},
+        "environment": environment(subject.device),
+        "coverage": COVERAGE,
+        "attacks": [entry(row, subject) for row in table],
+        "left_out": list(left_out),
+        "seconds": round(seconds, 3),
+        "queries": sum(row.queries for row in rows),
+        "corruptions": _detail(rows, "matrix"),
+        "grids": _detail(rows, "grid"),
+        "walks": _detail(rows, "walks"),
+        "images": photo_records(rows, photos),
+    }
+
+
+def _detail(rows: Sequence[Scored], key: str) -> dict[str, Any]:
+    return {row.name: row.result.detail[key] for row in rows if key in row.result.detail}

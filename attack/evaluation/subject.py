@@ -1,0 +1,204 @@
+"""Whoever is evaluated: a bundle, a Python callable, a live endpoint. N batch, S side of the picture.
+
+All are asked the same way, pictures in, two logits out. Behind an endpoint there are labels alone; they are read as
+logits (1, 0), (0, 1) and, for `abstain`, (0, 0), so that `wrong - right` is 1, 0 or -1: a mistake is worse than an
+abstention, an abstention worse than the right answer.
+"""
+
+import importlib
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from attack.evaluation.onnx_network import OnnxNetwork
+from attack.gradient.objective import Model
+from attack.spatial import KIT_SIZE
+from attack.wire.client import Client
+from model.bundle import load_bundle
+from model.errors import ConfigError
+from model.labels import ABSTAIN, CLASSES
+from model.pixels import Pixels
+
+VOTES: Final = {CLASSES[0]: (1.0, 0.0), CLASSES[1]: (0.0, 1.0), ABSTAIN: (0.0, 0.0)}
+CPU_PIXELS_PER_BATCH: Final = 32 * 224 * 224 // 2
+GPU_PIXELS_PER_BATCH: Final = 1024 * 224 * 224
+MAX_CPU_BATCH: Final = 64
+
+
+class Subject(ABC):
+    """A model under evaluation; `queries` counts the pictures it was shown."""
+
+    kind: str
+    reference: str
+    """Where it is: a path, a URL, `module:function`."""
+    identity: str | None = None
+    """SHA-256 of the weights, where it is known."""
+    abstain_below: float | None = None
+    """The threshold it was calibrated to, where it is known."""
+    sees_logits = True
+    differentiable: Model | None = None
+    """The network itself, for attacks that need gradients."""
+    parallel = 1
+    """Requests it answers side by side."""
+
+    def __init__(self, input_size: int, device: str = "cpu") -> None:
+        self.input_size, self.device = input_size, torch.device(device)
+        pixels = CPU_PIXELS_PER_BATCH if self.device.type == "cpu" else GPU_PIXELS_PER_BATCH
+        most = MAX_CPU_BATCH if self.device.type == "cpu" else 4096
+        self.batch = max(1, min(pixels // input_size**2, most))
+        """Pictures that are answered together at best."""
+        self.queries = 0
+
+    @torch.inference_mode()
+    def logits(self, x: Tensor) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> (N, 2) float32 logits, bicycle first, on the CPU."""
+        self.queries += len(x)
+        n_parts = max(1, -(-len(x) // self.batch))
+        return torch.cat([self._answer(part).float().cpu() for part in x.chunk(n_parts)])
+
+    def logits_there(self, x: Tensor) -> Tensor:
+        """As `logits`, on the device of `x`."""
+        return self.logits(x).to(x.device)
+
+    @abstractmethod
+    def _answer(self, x: Tensor) -> Tensor:
+        """At most about `batch` pictures -> (N, 2)."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a report says about it."""
+        return {
+            "kind": self.kind,
+            "reference": self.reference,
+            "sha256": self.identity,
+            "input_size": self.input_size,
+            "abstain_below": self.abstain_below,
+        }
+
+
+class BundleSubject(Subject):
+    """A bundle in this process. Its normalisations are folded into the convolutions: the same function, faster.
+
+    On a CPU what needs no gradient runs on ONNX Runtime; the two agree up to rounding.
+    """
+
+    kind = "bundle"
+
+    def __init__(self, path: Path, device: str = "cpu", size: int | None = None) -> None:
+        classifier = load_bundle(path)
+        super().__init__(size or classifier.input_size, device)
+        self.reference = str(path)
+        self.identity = classifier.metadata.weights_sha256
+        self.abstain_below = classifier.metadata.abstain_below
+        torch.backends.cudnn.deterministic = True  # one seed, one table
+        network = fold_batch_norms(classifier.network).requires_grad_(False).to(self.device)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.differentiable = self.network
+        self._forward = OnnxNetwork(path, self.input_size) if self.device.type == "cpu" else self._on_device
+
+    def _answer(self, x: Tensor) -> Tensor:
+        return self._forward(x)
+
+    def _on_device(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x.to(self.device, memory_format=torch.channels_last))
+        return logits
+
+
+class CallableSubject(Subject):
+    """A function with the kit's signature: float32 (N, S, S, 3) in [0, 1] -> (N, 2) logits, bicycle first."""
+
+    kind = "callable"
+
+    def __init__(self, name: str, size: int | None = None) -> None:
+        super().__init__(size or KIT_SIZE)
+        self.reference = name
+        self.function = find_callable(name)
+
+    def _answer(self, x: Tensor) -> Tensor:
+        pictures = np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy(), dtype=np.float32)
+        logits = np.asarray(self.function(pictures))
+        if logits.shape != (len(x), 2) or logits.dtype.kind != "f":
+            found = f"{logits.dtype} {logits.shape}"
+            raise ConfigError(
+                f"{self.reference}: returned {found} for {len(x)} pictures; expected float32 ({len(x)}, 2)"
+            )
+        return torch.from_numpy(logits.astype(np.float32))
+
+
+class EndpointSubject(Subject):
+    """A live endpoint: labels alone, 8-bit pictures."""
+
+    kind = "endpoint"
+    sees_logits = False
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client.info.input_size)
+        self.client, self.reference = client, client.url
+        self.batch = client.info.max_batch
+        self.parallel = client.pace.max_slots
+        weights = client.info.raw.get("weights_sha256")
+        self.identity = weights if isinstance(weights, str) else None
+
+    def _answer(self, x: Tensor) -> Tensor:
+        return torch.tensor([VOTES[label] for label in self.labels(to_pixels(x))])
+
+    def labels(self, pixels: Pixels) -> list[str]:
+        """uint8 (N, S, S, 3) -> N labels. Raises EndpointError."""
+        return self.client.predict_batch(pixels)
+
+
+def read_votes(logits: npt.NDArray[np.floating]) -> list[str]:
+    """(N, 2) `VOTES` -> the N labels they stand for."""
+    return [ABSTAIN if row[0] == row[1] else CLASSES[int(row[1] > row[0])] for row in logits]
+
+
+def to_pixels(x: Tensor) -> Pixels:
+    """(N, 3, S, S) in [0, 1] -> uint8 (N, S, S, 3), rounded."""
+    pixels: Pixels = (x * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return pixels
+
+
+def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (N, S, S, 3) -> (N, 3, S, S) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def find_callable(name: str) -> Callable[[npt.NDArray[np.float32]], Any]:
+    """The function that `module:function` names, the working directory searched first. Raises ConfigError."""
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise ConfigError(f"--callable {name!r}: write MODULE:FUNCTION, such as my_defence:logits")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"--callable {name!r}: {error}; run this in the module's folder") from error
+    for part in function_name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise ConfigError(f"--callable {name!r}: {module_name} has no function {function_name}")
+    function: Callable[[npt.NDArray[np.float32]], Any] = found
+    return function
+
+
+def fold_batch_norms(network: nn.Module) -> nn.Module:
+    """Every batch normalisation that follows a convolution, folded into it; for eval mode. Works in place."""
+    previous: tuple[nn.Module, str, nn.Conv2d] | None = None
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d):
+                previous = (parent, name, child)
+            elif isinstance(child, nn.BatchNorm2d) and previous is not None:
+                owner, convolution_name, convolution = previous
+                setattr(owner, convolution_name, fuse_conv_bn_eval(convolution, child))
+                setattr(parent, name, nn.Identity())
+                previous = None
+    return network

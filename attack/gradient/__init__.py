@@ -1,0 +1,1 @@
+"""Attacks that see logits (SPSA, Square) or gradients (PGD, APGD) of a model in this process."""

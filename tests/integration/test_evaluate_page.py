@@ -1,0 +1,88 @@
+"""The evaluation's page in a real browser: something is drawn, nothing sticks out of a phone's screen, it prints."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attack.evaluation.report import EvaluationSettings
+from attack.evaluation.run import evaluate
+
+pytestmark = [pytest.mark.browser, pytest.mark.integration]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DEFENCE = """
+import numpy as np
+def logits(x):
+    return np.stack([x[..., 2].mean((1, 2)), 0.43 + 0.5 * x[..., 0].mean((1, 2))], axis=1)
+"""
+MEASURE = """<script>
+const page = document.documentElement;
+const broken = [...document.images].filter(image => !(image.complete && image.naturalWidth)).length;
+document.title = [page.scrollWidth, page.clientWidth, document.images.length, broken].join(" ");
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def page(tiny_photos, tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium found: install the package chromium")
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "blue_defence.py").write_text(DEFENCE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.setattr("attack.evaluation.run.MEASURE_S", 0.02)
+        settings = EvaluationSettings(
+            kind="callable",
+            reference="blue_defence:logits",
+            images=str(tiny_photos / "val"),
+            attacks=("clean", "corruptions", "spatial", "label-only"),
+            limit=4,
+            size=32,
+        )
+        evaluate(settings, folder / "out")
+    return folder / "out" / "index.html"
+
+
+def chromium(*arguments: str) -> str:
+    assert CHROMIUM is not None
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 1600), (500, 1600)])
+def test_nothing_sticks_out(page, tmp_path, width, height):
+    """Chromium's windows are at least 500 wide; that is a large phone."""
+    measured = tmp_path / "measured.html"
+    measured.write_text(page.read_text().replace("</body>", MEASURE + "</body>"))
+    title = re.search(
+        r"<title>(.*?)</title>", chromium(f"--window-size={width},{height}", "--dump-dom", measured.as_uri())
+    )
+    words = re.findall(r"\d+", title[1])
+    scroll_width, client_width, pictures, broken = map(int, words)
+    assert client_width == width
+    assert scroll_width <= client_width
+    assert pictures >= 8
+    assert broken == 0
+
+
+def test_it_is_drawn(page, tmp_path):
+    shot = tmp_path / "page.png"
+    chromium("--window-size=1280,2400", f"--screenshot={shot}", page.as_uri())
+    pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
+    assert pixels.shape[:2] == (2400, 1280)
+    lines = (pixels.std(axis=(1, 2)) > 1).mean()
+    assert lines > 0.5  # more than half of the lines of the screen hold something
+    colourful = (pixels.max(axis=2) - pixels.min(axis=2) > 60).mean()
+    assert colourful > 0.01  # the curves, the heat map, the pictures
+
+
+def test_it_prints(page, tmp_path):
+    pdf = tmp_path / "page.pdf"
+    chromium(f"--print-to-pdf={pdf}", "--no-pdf-header-footer", page.as_uri())
+    content = Path(pdf).read_bytes()
+    assert content.startswith(b"%PDF")
+    assert 1 < len(re.findall(rb"/Type\s*/Page\b", content)) < 15

@@ -1,0 +1,244 @@
+"""The clients against a toy endpoint: batches, faults, refusals; and endpoints that a TOML describes."""
+
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from attack.results import png_bytes
+from attack.wire.async_client import AsyncClient
+from attack.wire.client import Client
+from attack.wire.foreign import Endpoint, ForeignClient, read_endpoint
+from attack.wire.retry import RetryPolicy, retry_after_s
+from model.errors import ConfigError, EndpointError, ImageError
+from model.pixels import load_square
+from tests.toy_endpoint import brightness_rule, serving
+
+SIDE = 16
+IMPATIENT = RetryPolicy(first_wait_s=0.01, longest_wait_s=0.05, patience_s=0.4)
+FAST = RetryPolicy(first_wait_s=0.01, longest_wait_s=0.05)
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    """Ten pictures, every other one bright."""
+    levels = np.arange(10) % 2 * 100 + 60
+    noise = np.random.default_rng(0).integers(0, 60, (10, SIDE, SIDE, 3))
+    return (noise + levels[:, None, None, None]).astype(np.uint8)
+
+
+LABELS = ["bicycle", "bird"] * 5
+
+
+def test_batches_keep_to_the_endpoints_limit(pixels):
+    with serving(brightness_rule, SIDE, max_batch=4) as server, Client(server.url) as client:
+        assert client.predict_batch(pixels) == LABELS
+        assert server.batches == [4, 4, 2]
+
+
+def test_a_file_png_bytes_and_pixels_are_answered_alike(pixels, tmp_path):
+    file = tmp_path / "picture.png"
+    file.write_bytes(png_bytes(pixels[1]))
+    with serving(brightness_rule, SIDE) as server, Client(server.url) as client:
+        assert [client.predict(way) for way in (file, file.read_bytes(), pixels[1])] == ["bird"] * 3
+
+
+@pytest.mark.parametrize("faults", [{"busy": 0.4}, {"reset": 0.4}, {"hang": 0.3}])
+def test_troubles_that_pass_are_not_the_callers(pixels, faults):
+    with serving(brightness_rule, SIDE, max_batch=1, **faults) as server:
+        server.hang_s = 0.3
+        with Client(server.url, timeout_s=0.1, retry=FAST) as client:
+            assert client.predict_batch(pixels) == LABELS
+            assert client.pace.retries > 0
+
+
+def test_the_async_client_does_the_same(pixels):
+    async def labels(url: str) -> list[str]:
+        async with AsyncClient(url, timeout_s=0.5, retry=FAST) as client:
+            assert await client.predict(pixels[1]) == "bird"
+            return await client.predict_batch(pixels)
+
+    with serving(brightness_rule, SIDE, max_batch=2, busy=0.3, reset=0.2) as server:
+        assert asyncio.run(labels(server.url)) == LABELS
+
+
+def test_patience_ends(pixels):
+    with serving(brightness_rule, SIDE) as server, Client(server.url, retry=IMPATIENT) as client:
+        assert client.info.input_size == SIDE
+        server.busy = 1.0
+        with pytest.raises(EndpointError, match="status 503 after"):
+            client.predict(pixels[0])
+
+
+def test_nobody_there():
+    with (
+        Client("http://127.0.0.1:9", retry=IMPATIENT) as client,
+        pytest.raises(EndpointError, match=r"127.0.0.1:9.*ConnectError"),
+    ):
+        _ = client.info
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://:80", ""])
+def test_a_url_that_is_none(url):
+    with pytest.raises(ConfigError):
+        Client(url)
+
+
+def test_no_picture_and_no_file(tmp_path):
+    with serving(brightness_rule, SIDE) as server, Client(server.url) as client:
+        with pytest.raises(ImageError, match="No such file"):
+            client.predict(tmp_path / "none.png")
+        with pytest.raises(ImageError, match="not one of"):
+            client.predict(tmp_path / "none.gif")
+
+
+def test_busy_answers_slow_the_pace_down_and_good_ones_speed_it_up(pixels):
+    with serving(brightness_rule, SIDE, max_batch=1) as server, Client(server.url, retry=FAST) as client:
+        client.predict_batch(np.repeat(pixels, 6, axis=0))
+        assert client.pace.slots == client.pace.max_slots
+        server.busy = 0.9
+        client.predict_batch(pixels)
+        assert client.pace.slots < client.pace.max_slots
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"labels": ["bird"]}, "to 10 pictures"),
+        ({"labels": ["cat"] * 10}, "expected one of"),
+        ({"labels": [1] * 10}, "expected one of"),
+        ({}, "to 10 pictures"),
+        ([], "no JSON object"),
+    ],
+)
+def test_what_is_no_answer_is_refused(pixels, answer, words):
+    def handle(request: httpx.Request) -> httpx.Response:
+        info = {"input_size": SIDE, "classes": ["bicycle", "bird"], "limits": {"max_batch": 64}}
+        return httpx.Response(200, json=info if request.url.path == "/info" else answer)
+
+    with (
+        Client("http://toy", transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(EndpointError, match=words),
+    ):
+        client.predict_batch(pixels)
+
+
+def test_other_pixels_than_were_sent_are_noticed(pixels):
+    def handle(request: httpx.Request) -> httpx.Response:
+        info = {"input_size": SIDE, "classes": ["bicycle", "bird"]}
+        if request.url.path == "/info":
+            return httpx.Response(200, json=info)
+        return httpx.Response(200, json={"labels": LABELS}, headers={"Pixels-SHA256": ",".join(["0" * 64] * 10)})
+
+    with (
+        Client("http://toy", transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(EndpointError, match="other pixels"),
+    ):
+        client.predict_batch(pixels)
+
+
+def test_a_problem_is_told_in_its_own_words(pixels):
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(422, json={"title": "Wrong shape", "detail": "expected (H, W, 3)"})
+
+    with (
+        Client("http://toy", transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(EndpointError, match=r"status 422 expected \(H, W, 3\)"),
+    ):
+        client.predict(pixels[0])
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("2", 2.0), ("-1", 0.0), ("soon", None), (None, None)])
+def test_retry_after(value, seconds):
+    headers = {} if value is None else {"Retry-After": value}
+    assert retry_after_s(httpx.Response(503, headers=headers)) == seconds
+
+
+def test_retry_after_as_a_date():
+    past = httpx.Response(503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    assert retry_after_s(past) == 0.0
+
+
+def _foreign(tmp_path: Path, text: str, handle) -> ForeignClient:
+    file = tmp_path / "endpoint.toml"
+    file.write_text(f'url = "http://toy/classify"\ninput_size = {SIDE}\n{text}')
+    return ForeignClient(read_endpoint(file), transport=httpx.MockTransport(handle))
+
+
+REQUESTS = {
+    "multipart": '[request]\nformat = "multipart"\nfield = "photo"\n',
+    "raw": '[request]\nformat = "raw"\nencoding = "bmp"\n',
+    "base64-json": '[request]\nformat = "base64-json"\nbody = { instances = [ { b64 = "{image}" } ] }\n',
+}
+
+
+@pytest.mark.parametrize("form", REQUESTS)
+def test_foreign_endpoints_get_the_very_pixels(form, tmp_path, pixels):
+    def handle(request: httpx.Request) -> httpx.Response:
+        content = request.read()
+        if form == "multipart":
+            assert b'name="photo"' in content
+            content = content[content.index(b"\x89PNG") : content.rindex(b"\r\n--")]
+        elif form == "base64-json":
+            content = base64.b64decode(json.loads(content)["instances"][0]["b64"])
+        label = {"bird": "magpie", "bicycle": 7}[brightness_rule(load_square(content, SIDE)[None])[0]]
+        return httpx.Response(200, json={"predictions": [{"class": label}]})
+
+    text = REQUESTS[form] + '[answer]\nlabel = "/predictions/0/class"\n[labels]\nbird = ["magpie"]\nbicycle = ["7"]\n'
+    with _foreign(tmp_path, text, handle) as client:
+        assert client.predict_batch(pixels) == LABELS
+
+
+def test_a_name_that_is_not_listed_is_neither_class(tmp_path, pixels):
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"label": "teapot"})
+
+    with _foreign(tmp_path, "", handle) as client:
+        assert client.predict(pixels[0]) == "abstain"
+    with _foreign(tmp_path, 'other = "error"\n', handle) as client, pytest.raises(EndpointError, match="teapot"):
+        client.predict(pixels[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[request]\nencoding = "jpeg"', "lossy"),
+        ('[request]\nform = "raw"', "request.form"),
+        ('[labels]\nbird = ["x"]', "labels must name"),
+        ('[labels]\nbird = ["x"]\nbicycle = ["x"]', "labels must name"),
+        ("[answer", "endpoint.toml"),
+    ],
+)
+def test_a_mistake_in_the_description_is_named(text, words, tmp_path):
+    with pytest.raises(ConfigError, match=words):
+        _foreign(tmp_path, text, httpx.Response)
+
+
+def test_secrets_come_from_the_environment(monkeypatch, pixels):
+    seen = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Authorization"])
+        return httpx.Response(200, json={"label": "bird"})
+
+    endpoint = Endpoint(url="http://toy", request={"headers": {"Authorization": "Bearer ${TOY_TOKEN}"}})
+    with pytest.raises(ConfigError, match="TOY_TOKEN"):
+        ForeignClient(endpoint)
+    monkeypatch.setenv("TOY_TOKEN", "abc")
+    with ForeignClient(endpoint, transport=httpx.MockTransport(handle)) as client:
+        client.predict(pixels[0])
+    assert seen == ["Bearer abc"]
+
+
+def test_the_client_needs_no_torch():
+    code = "import sys, attack.wire.client, attack.wire.async_client, attack.wire.foreign, attack.wire.adapters\n"
+    code += "print(sorted({'torch', 'torchvision', 'kornia', 'onnxruntime', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,76 @@
+"""The command line: exit codes, one line for a mistake, and that every command in the documents is real."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import trades_bob
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.unit
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trades_bob", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
+
+
+def documented_commands() -> list[str]:
+    blocks = [block for path in DOCUMENTS for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)]
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.strip() for line in lines if line.strip().startswith("trades-bob ")]
+
+
+@pytest.mark.parametrize("line", documented_commands())
+def test_every_documented_command_parses(line):
+    words = shlex.split(line, comments=True)[1:]
+    command = typer.main.get_command(trades_bob.app)
+    context = command.make_context("trades-bob", list(words))
+    while hasattr(command, "resolve_command"):
+        name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, list(words), parent=context)
+    assert context.args == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["train", "smoke", "--data", "nowhere", "--out", "x"], "nowhere/train/bicycle: no such folder"),
+        (["train", "none.toml", "--data", "d", "--out", "x"], "none.toml: no such file; recipes"),
+        (["train", "smoke", "--data", "d", "--out", "x", "--device", "tpu"], "choose auto, cpu or cuda"),
+        (["train", "smoke", "--out", "x"], "Missing option '--data'"),
+        (["predict", "photo.jpg", "--bundle", "nowhere"], "nowhere/bundle.json: no such file"),
+        (["serve", "--bundle", "nowhere"], "nowhere: no bundle there"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path):
+    done = run(*[tmp_path / "x" if argument == "x" else argument for argument in arguments])
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_help_is_there_and_light():
+    """`--help` must not load torch: it would take seconds."""
+    code = "import sys, trades_bob; print(sorted({'torch', 'matplotlib', 'fastapi'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+    assert "demo" in run("--help").stdout
+
+
+def test_make_runs_the_documented_commands():
+    makefile = (ROOT / "Makefile").read_text()
+    readme = (ROOT / "README.md").read_text()
+    for target in ("demo", "test"):
+        assert f"\n{target}: " in makefile
+        assert f"make {target}" in readme[:1500], "both commands stand on the first screen"

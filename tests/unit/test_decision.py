@@ -1,0 +1,120 @@
+"""Label-only attacks on boundaries whose nearest point is known; no probe leaves the lattice."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attack.decision import ATTACKS, UNBOUNDED
+from attack.decision.problem import Problem, distances, to_lattice
+
+SIDE = 6
+DIM = 3 * SIDE * SIDE
+pytestmark = pytest.mark.unit
+
+
+def half_space(seed: int):
+    """Wrong beyond a plane 200 pixel units from the middle grey: far on this scale, inside the box."""
+    normal = _unit(seed)
+    return 200.0, lambda x: (x - 127.0) @ normal > 200.0, _corner(normal)
+
+
+def sphere(seed: int):
+    """Wrong outside a ball of 400 about a point 150 from the middle grey, which is 250 from its surface."""
+    way = _unit(seed)
+    centre = 127.0 - 150.0 * way
+    return 250.0, lambda x: np.linalg.norm(x - centre, axis=1) > 400.0, _corner(way)
+
+
+def _unit(seed: int) -> np.ndarray:
+    way = np.random.default_rng(seed).standard_normal(DIM)
+    return way / np.linalg.norm(way)
+
+
+def _corner(way: np.ndarray) -> np.ndarray:
+    """A far picture, only roughly in the right direction."""
+    return 127.0 + 100.0 * np.sign(way + np.random.default_rng(7).standard_normal(DIM) / np.sqrt(DIM))
+
+
+def nearest(attack, wrong, start: np.ndarray, seed: int, budget: int, check=len) -> tuple[float, int]:
+    original = np.full(DIM, 127, np.float32)
+    photo = to_lattice(start.astype(np.float32))
+    assert wrong(photo[None].astype(float))[0]
+    problem = Problem(original, SIDE, np.random.default_rng(seed), lambda: iter([photo] * 3), budget)
+    best, used = np.inf, 0
+    course = attack(problem)
+    probes = next(course)
+    while used < budget:
+        check(probes)
+        hits = wrong(probes.astype(float))
+        used += len(probes)
+        if hits.any():
+            best = min(best, float(distances(problem, probes[hits]).min()))
+        try:
+            probes = course.send(hits)
+        except StopIteration:
+            break
+    return best, used
+
+
+BUDGETS = {"boundary": 30000, "boundary-tuned": 8000, "hopskipjump": 6000, "surfree": 6000, "cgba": 8000}
+BOUNDED = [name for name in ATTACKS if name not in UNBOUNDED and name != "auto"]
+
+
+@pytest.mark.parametrize("shape", [half_space, sphere])
+@pytest.mark.parametrize("name", BOUNDED)
+def test_reaches_the_nearest_point_within_five_percent(name, shape):
+    distance, wrong, start = shape(3)
+    best, _ = nearest(ATTACKS[name], wrong, start, 0, BUDGETS.get(name, 3000))
+    assert distance * 0.999 <= best <= distance * 1.05
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 1000), level=st.sampled_from([0.0, 3.0, 250.0, 255.0]))
+def test_no_probe_leaves_the_lattice(name, seed, level):
+    rng = np.random.default_rng(seed)
+    original = np.full(DIM, level, np.float32)
+    problem = Problem(original, SIDE, rng, lambda: iter([rng.integers(0, 256, DIM, dtype=np.uint8)]), 200)
+    course = ATTACKS[name](problem)
+    probes = next(course)
+    for _ in range(40):
+        assert probes.dtype == np.uint8
+        assert probes.ndim == 2
+        assert probes.shape[1] == DIM
+        try:
+            probes = course.send(rng.random(len(probes)) < 0.5)
+        except StopIteration:
+            break
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50))
+def test_the_lattice_is_the_nearest_picture(values):
+    x = np.array(values, np.float32)
+    lattice = to_lattice(x.copy())
+    assert lattice.dtype == np.uint8
+    assert np.abs(lattice - np.clip(x, 0, 255)).max() <= 0.5
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_same_seed_and_answers_give_the_same_probes(name):
+    _, wrong, start = half_space(1)
+    traces = []
+    for _ in range(2):
+        seen: list[bytes] = []
+        nearest(ATTACKS[name], wrong, start, 5, 300, lambda probes, seen=seen: seen.append(probes.tobytes()))
+        traces.append(seen)
+    assert traces[0] == traces[1]
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_without_a_wrong_picture_the_attack_ends(name):
+    problem = Problem(np.full(DIM, 127, np.float32), SIDE, np.random.default_rng(0), lambda: iter([]), 100)
+    course = ATTACKS[name](problem)
+    with pytest.raises(StopIteration):
+        _never_wrong(course, next(course))
+
+
+def _never_wrong(course, probes) -> None:
+    for _ in range(100):
+        probes = course.send(np.zeros(len(probes), bool))

@@ -1,0 +1,475 @@
+"""The rows, the report and the command, on linear models whose right answer can be worked out beside them."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from attack.evaluation import protocol, transforms, walks
+from attack.evaluation.corruptions import corrupt
+from attack.evaluation.grid import DOCUMENTED, KIT, Grid, bordered, moved
+from attack.evaluation.page import command_of, read_report
+from attack.evaluation.report import EvaluationSettings, Scored, same_table, scores, worst_of_all
+from attack.evaluation.run import all_photos, duration, evaluate
+from attack.evaluation.searches import mapped, random_maps, run_search, run_spsa
+from attack.evaluation.session import Gallery, Result, Session, Shot
+from attack.evaluation.subject import (
+    VOTES,
+    BundleSubject,
+    CallableSubject,
+    Subject,
+    find_callable,
+    fold_batch_norms,
+    read_votes,
+    to_pixels,
+    to_tensor,
+)
+from attack.gradient.objective import objective, split
+from attack.gradient.pgd import PGD, pgd
+from attack.gradient.spsa import SPSA
+from attack.spatial import SpatialRange
+from model.architecture import Architecture, PixelClassifier
+from model.bundle import BundleMetadata, load_bundle, save_bundle
+from model.errors import ConfigError, DataError
+from trades_bob import app
+
+pytestmark = pytest.mark.unit
+SIDE = 32
+
+DEFENCE = """
+import numpy as np
+def logits(x):
+    assert x.dtype == np.float32 and x.shape[1:] == (32, 32, 3) and x.flags["C_CONTIGUOUS"]
+    blue, red = x[..., 2].mean((1, 2)), x[..., 0].mean((1, 2))
+    return np.stack([8 * blue, 8 * red], axis=1)
+def wrong_shape(x):
+    return np.zeros((len(x), 3), np.float32)
+number = 3
+"""
+
+
+class Linear(Subject):
+    """Bicycles are blue, birds are red: logits are weighted means of the channels."""
+
+    kind = "callable"
+    reference = "linear"
+
+    def __init__(self, batch=8, gain=8.0):
+        super().__init__(SIDE)
+        self.batch, self.gain = batch, gain
+        self.asked = []
+        self.differentiable = self.forward
+
+    def forward(self, x):
+        means = x.mean(dim=(2, 3))
+        return self.gain * torch.stack([means[:, 2], means[:, 0]], dim=1)
+
+    def _answer(self, x):
+        self.asked.append(len(x))
+        return self.forward(x)
+
+
+@pytest.fixture(autouse=True)
+def _short_measurement(monkeypatch):
+    monkeypatch.setattr("attack.evaluation.run.MEASURE_S", 0.02)
+
+
+@pytest.fixture
+def photos(tiny_photos):
+    return all_photos(tiny_photos / "val", seed=0)
+
+
+@pytest.fixture
+def session():
+    return Session(Linear(), seed=0)
+
+
+@pytest.fixture
+def defence(tmp_path, monkeypatch):
+    (tmp_path / "my_defence.py").write_text(DEFENCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "my_defence:logits"
+    sys.modules.pop("my_defence", None)
+
+
+def silent(done, **figures):
+    pass
+
+
+def labels_of(photos):
+    return torch.tensor([photo.label for photo in photos])
+
+
+def test_photos_alternate_so_that_any_prefix_is_balanced(photos):
+    assert [photo.label for photo in photos[:6]] == [0, 1, 0, 1, 0, 1]
+    assert len(photos) == 16
+
+
+def test_a_photos_seed_depends_on_photo_purpose_and_seed_alone(session, photos):
+    seeds = {session.seed_of(photo, purpose) for photo in photos for purpose in ("map", "spsa")}
+    assert len(seeds) == 32
+    assert Session(Linear(batch=3), 0).seed_of(photos[0], "map") == session.seed_of(photos[0], "map")
+    assert Session(Linear(), 1).seed_of(photos[0], "map") != session.seed_of(photos[0], "map")
+
+
+def test_questions_go_out_in_full_batches(session):
+    pictures = torch.rand(20, 3, SIDE, SIDE)
+    answers = session.ask_in_full_batches(pictures.split([3, 3, 3, 3, 3, 3, 2]))
+    torch.testing.assert_close(answers, session.subject.forward(pictures))
+    assert session.subject.queries == 20
+    assert max(session.subject.asked) <= 8
+
+
+def test_clean_logits(session, photos):
+    result = transforms.clean(session, photos, silent)
+    x = torch.cat([session.tensor(chunk) for chunk in session.chunks(photos)])
+    np.testing.assert_allclose(result.logits, session.subject.forward(x).numpy())
+    assert session.subject.queries == 16  # once, not once more for the pictures shown
+    assert (result.logits.argmax(axis=1) == labels_of(photos).numpy()).all()
+    assert result.shots == []
+
+
+def test_corruptions_keep_the_largest_wrong_logit(session, photos):
+    some, variants = photos[:2], transforms.KIT_VARIANTS[::5]
+    result = transforms.corruptions(session, some, silent, variants)
+    assert session.subject.queries == 4 * 2
+    for photo, kept in zip(some, result.logits, strict=True):
+        chunk = next(session.chunks([photo], size=224))
+        wrong_logits = []
+        for one in variants:
+            seed = session.seed_of(photo, f"corruption {one}")
+            corrupted = corrupt(to_tensor(chunk.pixels), one.name, one.severity, [seed])
+            small = transforms.brought_to(corrupted, SIDE)
+            wrong_logits.append(float(session.subject.forward(small)[0, 1 - photo.label]))
+        assert kept[1 - photo.label] == pytest.approx(max(wrong_logits), abs=1e-5)
+    assert [(one["corruption"], one["severity"], one["n"]) for one in result.detail["matrix"]] == [
+        (one.name, 1, 2) for one in variants
+    ]
+
+
+def test_the_rows_of_corruptions():
+    assert len(transforms.KIT_VARIANTS) == 17
+    assert {one.severity for one in transforms.KIT_VARIANTS} == {1}
+    assert len(set(transforms.ALL_VARIANTS)) == 95
+
+
+def test_the_grid_keeps_the_largest_margin(photos):
+    session = Session(Linear(batch=5), seed=0)
+    grid = Grid((0.0, 20.0), (-18.0, 0.0), (-30.0, 10.0, 30.0))
+    some = photos[:7]
+    result = transforms.spatial(session, some, silent, grid)
+    heat = result.detail["grid"]
+    wrong = np.zeros(12, int)
+    for photo, kept in zip(some, result.logits, strict=True):
+        (pixels,) = next(session.chunks([photo])).pixels
+        x = to_tensor(np.stack([bordered(pixels)] * 12))
+        logits = session.subject.forward(moved(x, grid.maps))
+        margins = objective(logits, torch.full((12,), photo.label))
+        torch.testing.assert_close(torch.from_numpy(kept), logits[int(margins.argmax())])
+        wrong += (margins > 0).numpy()
+    assert heat["wrong"] == wrong.tolist()
+    assert heat["n"] == 7
+    assert session.subject.queries == 7 * 12
+    assert session.subject.asked == [5] * 12 + [5, 5, 5, 5, 4]  # full batches but for the end
+
+
+def test_the_grid_of_a_blind_spot_is_found():
+    """A model that errs only where the lower left is black: the map that moves the photo there is the worst."""
+
+    class Corner(Linear):
+        def forward(self, x):
+            corner = x[:, :, -10:-6, 8:12].mean(dim=(1, 2, 3))
+            return torch.stack([1 + 0 * corner, 2 * (corner < 0.02).float()], dim=1)
+
+    x = np.full((1, SIDE, SIDE, 3), 200, np.uint8)
+    maps = KIT.maps
+    logits = Corner().forward(moved(to_tensor(np.stack([bordered(x[0])])).expand(len(maps), -1, -1, -1), maps))
+    errs = [one for one, row in zip(maps, logits, strict=True) if row[1] > row[0]]
+    assert 0 < len(errs) < len(maps)
+    assert any(dy < 0 for _, _, dy in errs)
+
+
+def test_maps_are_drawn_within_the_warm_ups_span(session, photos):
+    maps = random_maps(session, photos * 10)
+    span = SpatialRange()
+    assert bool((maps.abs() <= torch.tensor([span.angle_degrees, span.shift, span.shift])).all())
+    assert torch.equal(random_maps(session, photos[3:4]), random_maps(session, photos)[3:4])
+    assert len({tuple(row) for row in random_maps(session, photos).tolist()}) == len(photos)
+
+
+def test_spsa_lowers_the_margin_within_the_ball(photos):
+    session = Session(Linear(batch=200), seed=0)
+    some = photos[:5]
+    result = run_spsa(session, some, silent, SPSA(steps=30))
+    before = torch.cat([session.subject.forward(mapped(session, chunk)) for chunk in session.chunks(some)])
+    gain = objective(torch.from_numpy(result.logits), labels_of(some)) - objective(before, labels_of(some))
+    # The margin is 8 (red - blue) on average: the whole ball is worth 16 x 16/255 where nothing is cut off by [0, 1].
+    assert bool((gain > 0.2).all())  # a random start alone is worth 0 on average
+    assert bool((gain <= 16 * 16 / 255).all())
+    assert session.subject.queries == 5 * (30 * 65 + 1)
+
+
+def test_spsa_of_a_photo_does_not_depend_on_the_others(photos):
+    together = run_spsa(Session(Linear(batch=300), 0), photos[:4], silent, SPSA(steps=5))
+    alone = run_spsa(Session(Linear(batch=64), 0), photos[2:3], silent, SPSA(steps=5))
+    np.testing.assert_allclose(together.logits[2:3], alone.logits, rtol=1e-5)
+
+
+def test_a_search_runs_chunk_by_chunk(photos):
+    session = Session(Linear(batch=3), seed=0)
+    result = run_search(session, photos[:4], silent, "pgd", lambda *a: pgd(session.subject.forward, *a, PGD(steps=8)))
+    for start, chunk in enumerate(session.chunks(photos[:4], most=1)):
+        seeds = [session.seed_of(photos[start], "pgd")]
+        found = pgd(session.subject.forward, mapped(session, chunk), chunk.y, seeds, PGD(steps=8))
+        np.testing.assert_allclose(result.logits[start], session.subject.forward(found.x)[0].numpy(), rtol=1e-5)
+
+
+def test_the_walk_ends_within_the_limit_or_on_the_ball(photos):
+    session = Session(Linear(batch=16), seed=0)
+    result = walks.run_walk(session, photos[:4], silent, photos, "boundary", 400)
+    limit = walks.max_l2(SIDE)
+    assert limit == pytest.approx(10 * 32 / 224)
+    by_name = {record["photo"]: record for record in result.detail["walks"]}
+    for photo, logits in zip(photos[:4], result.logits, strict=True):
+        record = by_name[photo.name]
+        margin = float(objective(torch.from_numpy(logits)[None], torch.tensor([photo.label])))
+        assert record["queries"] <= 400
+        assert (margin >= 0) == (record["l2"] <= limit)
+    assert [record["photo"] for record in result.detail["walks"]] == [photo.name for photo in photos[:4]]
+    for shot in result.detail["at_the_limit"]:
+        offset = (shot.after.astype(float) - shot.before) / 255
+        assert np.sqrt((offset**2).sum()) == pytest.approx(limit, rel=0.03)
+
+
+def test_a_walk_stops_as_soon_as_it_is_near_enough(photos):
+    easy = Session(Linear(batch=16, gain=1e-3), seed=0)
+    result = walks.run_walk(easy, photos[:2], silent, photos, "boundary", 1500)
+    near = [record for record in result.detail["walks"] if record["l2"] <= walks.max_l2(SIDE)]
+    assert all(record["queries"] < 1500 for record in near)
+
+
+def test_votes_order_wrong_before_abstain_before_right():
+    votes = torch.tensor([VOTES["bird"], VOTES["abstain"], VOTES["bicycle"]])
+    assert objective(votes, torch.zeros(3, dtype=torch.long)).tolist() == [1, 0, -1]
+    assert read_votes(votes.numpy()) == ["bird", "abstain", "bicycle"]
+
+
+def test_a_bundle_is_asked_as_it_stands(tmp_path):
+    torch.manual_seed(0)
+    network = PixelClassifier(Architecture(backbone="resnet18"))
+    network.train()(torch.rand(8, 3, SIDE, SIDE))  # running statistics of its own
+    save_bundle(tmp_path, network, BundleMetadata(input_size=SIDE, abstain_below=0.5))
+    x = torch.rand(5, 3, SIDE, SIDE)
+    expected = load_bundle(tmp_path)(x).detach()
+    subject = BundleSubject(tmp_path)
+    torch.testing.assert_close(subject.logits(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(subject.differentiable(x), expected, rtol=1e-4, atol=1e-5)
+    assert (subject.queries, subject.input_size, subject.abstain_below) == (5, SIDE, 0.5)
+    assert BundleSubject(tmp_path, size=64).logits(torch.rand(1, 3, 64, 64)).shape == (1, 2)
+
+
+def test_folding_leaves_no_normalisation_and_the_same_function():
+    torch.manual_seed(1)
+    network = PixelClassifier(Architecture(backbone="resnet18")).double()
+    network.train()(torch.rand(8, 3, SIDE, SIDE, dtype=torch.float64))
+    network.eval()
+    x = torch.rand(2, 3, SIDE, SIDE, dtype=torch.float64)
+    expected = network(x)
+    folded = fold_batch_norms(network)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(x), expected)
+
+
+def test_a_callable_is_asked_with_the_kits_signature(defence):
+    subject = CallableSubject(defence, SIDE)
+    x = torch.rand(3, 3, SIDE, SIDE)
+    expected = 8 * torch.stack([x[:, 2].mean(dim=(1, 2)), x[:, 0].mean(dim=(1, 2))], dim=1)
+    torch.testing.assert_close(subject.logits(x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("my_defence", "MODULE:FUNCTION"),
+        ("no_such_module:f", "no_such_module"),
+        ("my_defence:missing", "has no function missing"),
+        ("my_defence:number", "has no function number"),
+    ],
+)
+def test_a_callable_that_is_none_is_one_line(defence, name, words):
+    with pytest.raises(ConfigError, match=words):
+        find_callable(name)
+
+
+def test_a_callable_with_other_logits_is_refused(defence):
+    with pytest.raises(ConfigError, match=r"expected float32 \(2, 2\)"):
+        CallableSubject("my_defence:wrong_shape", SIDE).logits(torch.rand(2, 3, SIDE, SIDE))
+
+
+def test_the_gallery_keeps_the_worst():
+    gallery = Gallery(most=3)
+    blank = np.zeros((2, 2, 3), np.uint8)
+    for badness in (1.0, 5.0, 3.0, 4.0, 2.0):
+        gallery.add(badness, Shot(f"photo {badness}", 0, "", blank, blank, (0.0, badness)))
+    assert [shot.logits[1] for shot in gallery.shots] == [5, 4, 3]
+    assert not gallery.wants(2.5)
+
+
+def test_the_worst_of_all_rows_prefers_confident_mistakes(session, photos):
+    some = photos[:2]  # a bicycle, a bird
+    rows = [
+        Scored("a", "a", Result(some, np.array([[1, 2], [5, 1]], np.float32))),
+        Scored("b", "b", Result(some, np.array([[8, 9], [0, 4]], np.float32))),
+        Scored("c", "c", Result(some[:1], np.array([[9, 1]], np.float32))),
+    ]
+    worst = worst_of_all(rows, session)
+    assert worst.result.photos == some
+    assert worst.result.logits.tolist() == [[8, 9], [5, 1]]
+
+
+def test_scores_have_the_fields_of_the_contract(session):
+    subject = session.subject
+    subject.abstain_below = 2.5
+    logits = np.array([[3, 0], [0, 4], [2, 1], [1, 0], [0, 5]], np.float32)
+    row = scores(logits, np.array([0, 1, 0, 1, 0]), subject)
+    assert (row["covered_at_80"], row["errors_at_80"], row["accuracy_at_80"]) == (4, 1, 0.75)
+    assert (row["covered_at_100"], row["errors_at_100"], row["accuracy_at_100"]) == (5, 2, 0.6)
+    assert row["interval_at_80"] == pytest.approx([0.3006, 0.9544], abs=1e-4)
+    assert row["at_threshold"] == {"covered": 3, "errors": 1, "accuracy": pytest.approx(2 / 3)}
+    assert row["coverage_by"] == "confidence"
+
+
+def test_scores_behind_an_endpoint_take_coverage_from_abstain(session):
+    subject = session.subject
+    subject.sees_logits = False
+    votes = np.array([VOTES[label] for label in ("bicycle", "bird", "abstain", "bird")], np.float32)
+    row = scores(votes, np.array([0, 1, 1, 0]), subject)
+    assert (row["coverage_by"], row["covered_at_80"], row["errors_at_80"]) == ("abstain", 3, 1)
+    assert (row["covered_at_100"], row["errors_at_100"]) == (4, 2)
+
+
+def test_plans(photos):
+    full = protocol.plan(photos * 20, "full", None)
+    assert [one.name for one in full] == ["clean", "corruptions", "spatial", "spsa", "boundary"]
+    assert [len(one.photos) for one in full] == [320, 320, 320, 320, 100]
+    short = protocol.plan(photos * 20, "short", None)
+    assert {one.name: len(one.photos) for one in short} == protocol.PROFILES["short"]
+    assert [len(one.photos) for one in protocol.plan(photos[:2], "short", ["pgd", "square", "pgd"])] == [2, 2]
+    with pytest.raises(ConfigError, match="no attack is called 'fgsm'"):
+        protocol.plan(photos, "full", ["fgsm"])
+
+
+def test_the_kits_parameters_are_in_the_report():
+    assert protocol.ROWS["spatial"].parameters(224)["dys_px"] == list(range(-30, 31, 2))
+    assert protocol.ROWS["spatial-documented"].parameters(224)["angles_degrees"] == list(DOCUMENTED.angles_degrees)
+    spsa = protocol.ROWS["spsa"].parameters(224)
+    assert (spsa["epsilon"], spsa["steps"], spsa["samples"]) == (16 / 255, 200, 64)
+    assert protocol.ROWS["boundary"].parameters(224)["max_l2"] == 10
+    assert protocol.ROWS["boundary"].parameters(64)["max_l2"] == pytest.approx(10 * 64 / 224)
+    assert protocol.ROWS["pgd-l2"].parameters(112)["epsilon"] == 5
+    assert protocol.ROWS["pgd"].parameters(112)["epsilon"] == 16 / 255
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(12, "12 s"), (200, "3.3 min"), (7200, "2.0 h"), (400_000, "4.6 days")])
+def test_durations(seconds, words):
+    assert duration(seconds) == words
+
+
+def settings_for(defence, photos_folder, **more):
+    return EvaluationSettings(kind="callable", reference=defence, images=str(photos_folder), size=SIDE, **more)
+
+
+def test_a_whole_run_twice_is_equal_bit_for_bit(defence, tiny_photos, tmp_path):
+    settings = settings_for(defence, tiny_photos / "val", attacks=("clean", "square", "pgd"), limit=4)
+    reports = [evaluate(settings, tmp_path / name) for name in ("one", "two")]
+    assert same_table(*reports) == []
+    assert reports[0]["images"] == reports[1]["images"]
+    assert [row["name"] for row in reports[0]["attacks"]] == ["clean", "square", "worst"]
+    assert [row["name"] for row in reports[0]["left_out"]] == ["pgd"]
+    assert "gradients" in reports[0]["left_out"][0]["reason"]
+    other = evaluate(settings.model_copy(update={"seed": 1}), tmp_path / "three")
+    assert other["images"] != reports[0]["images"]
+    reports[1]["attacks"][1]["errors_at_80"] += 1
+    reports[1]["attacks"][0]["seconds"] += 1
+    assert same_table(*reports) == ["square"]
+
+
+def test_the_page_is_self_contained_and_says_what_it_must(defence, tiny_photos, tmp_path):
+    settings = settings_for(defence, tiny_photos / "val", attacks=("clean", "label-only"), limit=2)
+    report = evaluate(settings, tmp_path / "first")
+    beside = evaluate(settings.model_copy(update={"seed": 0}), tmp_path / "second", tmp_path / "first")
+    page = (tmp_path / "second" / "index.html").read_text()
+    for source in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert source.startswith("data:")
+    assert "http://" not in page
+    assert "url(" not in page
+    for row in beside["attacks"]:
+        assert row["title"] in page
+    assert beside["photos"]["sha256"] in page
+    assert "TRADESv2" in page
+    assert "At equal L2" in page
+    assert page.count("at the limit, other model") == len(
+        list((tmp_path / "first" / "at_the_limit").glob("*after.png"))
+    )
+    assert read_report(tmp_path / "first") == json.loads(json.dumps(report))
+
+
+def run_command(*arguments):
+    app([*map(str, arguments)], standalone_mode=False)
+
+
+def test_the_command_and_its_repetition(defence, tiny_photos, tmp_path, capsys):
+    run_command(
+        *("evaluate", "--callable", defence, "--images", tiny_photos / "val", "--size", SIDE, "--limit", 4),
+        *("--attacks", "clean,label-only", "--out", tmp_path / "a", "--json", tmp_path / "copy.json"),
+    )
+    first = capsys.readouterr()
+    assert "label-only" in first.out
+    assert "at most" in first.err  # the estimate
+    assert json.loads((tmp_path / "copy.json").read_text()) == read_report(tmp_path / "a")
+    run_command("evaluate", "--from", tmp_path / "a" / "report.json", "--out", tmp_path / "b")
+    assert "equal to the earlier table" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--out", "x"], "what is to be evaluated"),
+        (["--out", "x", "--callable", "a:b"], "which photos"),
+        (["--out", "x", "--callable", "a:b", "--bundle", "c"], "give one of"),
+        (["--out", "x", "--callable", "a:b", "--images", "i", "--profile", "long"], "--profile"),
+        (["--out", "x", "--bundle", "nowhere", "--images", "VAL"], "nowhere"),
+        (["--out", "x", "--callable", "a:b", "--images", "VAL", "--attacks", "fgsm"], "fgsm"),
+        (["--out", "x", "--bundle", "nowhere", "--images", "VAL", "--device", "tpu"], "tpu"),
+        (["--out", "x", "--from", "nowhere/report.json"], "not a readable report"),
+        (["--out", "x", "--callable", "a:b", "--images", "nowhere"], "no such folder"),
+    ],
+)
+def test_mistakes_of_the_user_are_one_line(arguments, words, tiny_photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = [str(tiny_photos / "val") if word == "VAL" else word for word in arguments]
+    with pytest.raises((ConfigError, DataError, ValueError), match=words) as error:
+        run_command("evaluate", *arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_that_repeats_a_run_is_on_the_page():
+    settings = {"kind": "bundle", "reference": "b", "images": "i", "attacks": ["clean"], "profile": "full"}
+    command = command_of({**settings, "limit": 4, "seed": 0, "size": None})
+    assert (
+        command
+        == "trades-bob evaluate --bundle b --images i --attacks clean --profile full --limit 4 --seed 0 --out DIR"
+    )
+
+
+def test_pixels_and_tensors_go_round():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    assert (to_pixels(to_tensor(pixels)) == pixels).all()
+
+
+def test_split_names_the_wrong_logit():
+    right, wrong = split(torch.tensor([[1.0, 2.0]]), torch.tensor([1]))
+    assert (float(right), float(wrong)) == (2, 1)

@@ -1,0 +1,61 @@
+"""Settings: each is documented where users look, and mistakes name the variable."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from model.errors import ConfigError
+from server.openapi import openapi_document
+from server.problems import PROBLEMS
+from server.settings import Settings, read_settings
+
+pytestmark = pytest.mark.unit
+MANUAL = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+
+
+def documented() -> dict[str, str]:
+    """Variable -> what the manual's table says of it."""
+    return dict(re.findall(r"^\| `(TRADES_BOB_\w+)` \| .*? \| (.*) \|$", MANUAL, re.MULTILINE))
+
+
+def test_the_manual_has_each_setting_in_the_words_of_the_code() -> None:
+    told = {
+        f"TRADES_BOB_{name.upper()}": " ".join((field.description or "").split())
+        for name, field in Settings.model_fields.items()
+    }
+    assert all(told.values())
+    assert documented() == told
+
+
+def test_the_manual_has_the_defaults() -> None:
+    for name, field in Settings.model_fields.items():
+        (default,) = re.findall(rf"^\| `TRADES_BOB_{name.upper()}` \| (.*?) \|", MANUAL, re.MULTILINE)
+        if field.default_factory is None and field.default not in (None, ""):
+            assert default.replace(",", "") == str(field.default).lower(), name
+
+
+def test_the_manual_has_each_problem() -> None:
+    for problem in PROBLEMS:
+        assert f"| {problem.status} | `{problem.slug}` |" in MANUAL
+
+
+def test_problems_are_unlike_each_other() -> None:
+    assert len({problem.slug for problem in PROBLEMS}) == len(PROBLEMS)
+    assert "502" not in str(openapi_document())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MAX_QUEUE", "many"), ("MAX_QUEUE", "0"), ("RUNTIME", "abacus"), ("PORT", "70000")]
+)
+def test_mistakes_name_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"TRADES_BOB_{name}", value)
+    with pytest.raises(ConfigError, match=f"^TRADES_BOB_{name}: "):
+        read_settings()
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADES_BOB_PORT", "1234")
+    assert read_settings().port == 1234
+    assert read_settings(port=None).port == 1234
+    assert read_settings(port=5).port == 5
