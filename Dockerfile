@@ -39,7 +39,7 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
 
 # The project as a wheel, without model/release: the weights are a layer of their own.
 FROM ${BASE} AS project
-RUN --mount=type=cache,target=/root/.cache/pip pip install "hatchling==1.28.0"
+RUN --mount=type=cache,target=/root/.cache/pip pip install "hatchling==1.33.0"
 COPY . /project
 WORKDIR /project
 RUN rm -rf model/release && python -m hatchling build --target wheel --directory /dist
