@@ -9,7 +9,7 @@ from attack.commands import attack, predict
 from attack.evaluation.commands import evaluate
 from model.errors import TradesBobError
 from server.commands import make_key, serve
-from train.commands import demo, train
+from train.commands import demo, release, train
 from train.data_commands import data_app
 
 # Newer typers carry a click of their own, older ones import click's: ask typer for its base of all usage errors.
@@ -29,6 +29,7 @@ app.command()(attack)
 app.command()(evaluate)
 app.command()(check)
 app.command()(train)
+app.command()(release)
 app.command()(serve)
 app.command()(make_key)
 app.command()(demo)

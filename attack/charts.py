@@ -40,7 +40,7 @@ def _nearest(curve: list[list[float]], queries: Numbers) -> Numbers:
 
 def _distance_chart(queries: Numbers, quartiles: Numbers, max_l2: float) -> Markup:
     largest = float(quartiles[np.isfinite(quartiles)].max(initial=0.1))
-    axes = _Axes(float(queries[-1]), 1.05 * (max_l2 if max_l2 < 2 * largest else largest))
+    axes = _Axes(float(queries[-1]), 1.05 * largest)
     known = np.isfinite(quartiles[1])
     low, median, high = np.clip(quartiles[:, known], 0, axes.top)
     band = axes.points(queries[known], high) + axes.points(queries[known], low)[::-1]

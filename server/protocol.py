@@ -9,9 +9,6 @@ from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavaila
 from server.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
-LINGER_S: Final = 2.0
-"""After an answer given before the body had come, the rest may come for so long and is thrown away. A connection closed
-at once would be reset, and the client might never see the answer."""
 
 
 def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
@@ -20,6 +17,7 @@ def bounded_protocol(settings: Settings) -> type[HttpToolsProtocol]:
     class Bounded(BoundedProtocol):
         header_timeout_s = settings.header_timeout_s
         max_connections = settings.max_connections
+        linger_s = settings.body_timeout_s
 
     return Bounded
 
@@ -29,6 +27,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     header_timeout_s: float
     max_connections: int
+    linger_s: float
+    """After an answer given before the body had come, the rest may come for so long and is thrown away. A connection
+    closed at once would be reset, and the client might never see the answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connects: it may be one too many, and must send a whole head in time."""
@@ -74,11 +75,11 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def on_response_complete(self) -> None:
-        """Keep the connection; where the body of the request is still to come, it must come soon."""
+        """Keep the connection; where the rest of the body is still to come, it must come in time."""
         super().on_response_complete()
         if self.cycle.more_body and not self.transport.is_closing():
             self._unset_keepalive_if_required()
-            self._linger = self.loop.call_later(LINGER_S, self.transport.close)
+            self._linger = self.loop.call_later(self.linger_s, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """The bytes are no HTTP."""

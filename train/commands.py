@@ -30,6 +30,20 @@ def train(
         write_json(json_file, asdict(validation))
 
 
+def release(
+    bundle: Annotated[Path, typer.Argument(help="A run's bundle.")],
+    photos: Annotated[
+        list[Path], typer.Option(help="Folder with bicycle/ and bird/ whose labels must stay; repeatable.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the bundle to ship.")] = Path("model/release"),
+) -> None:
+    """Write a bundle with weights of half precision; refuses when a label changes."""
+    from train.release import release as run_release
+
+    metadata = run_release(bundle, photos, out)
+    print(f"{out}: weights {metadata.weights_sha256[:12]}..., the same labels in half precision")
+
+
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for pictures, bundle, attack and report.")] = Path("demo-out"),
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures here.")] = None,

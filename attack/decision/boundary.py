@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attack.decision.problem import Attack, Problem, Vector, noise, norm, to_lattice
+from attack.decision.problem import Attack, Problem, Vector, norm, tape_window, tape_windows, to_lattice
 from attack.decision.starts import find_start
 from model.pixels import Pixels
 
@@ -107,18 +107,22 @@ class _Walk:
     def _candidates(self, distance: float, n: int, source_step: float) -> Pixels:
         return self._at(self._directions(distance, n), distance, source_step)
 
-    def _directions(self, distance: float, n: int) -> Vector:
-        """(n, D) unit vectors: the one from the original to the point, turned by the spherical step."""
-        radius = (self.point - self.problem.original) / np.float32(distance)
-        tangents = noise(self.problem, n)
-        tangents -= np.outer(tangents @ radius, radius)
-        tangents *= (self.spherical_step / np.linalg.norm(tangents, axis=1, keepdims=True)).astype(np.float32)
-        tangents += radius
-        tangents *= np.float32(1 / np.sqrt(1 + self.spherical_step**2))
-        return tangents
+    def _directions(self, distance: float, n: int) -> list[Vector]:
+        """n unit vectors (D,): the one from the original to the point, turned by the spherical step."""
+        radius = (self.point - self.problem.original) * np.float32(1 / distance)
+        return [self._turned(radius, place, sign) for place, sign in tape_windows(self.problem, n)]
 
-    def _at(self, directions: Vector, distance: float, source_step: float) -> Pixels:
-        return to_lattice(self.problem.original + np.float32(distance * (1 - source_step)) * directions)
+    def _turned(self, radius: Vector, place: int, sign: np.float32) -> Vector:
+        tangent = tape_window(self.problem, place) * sign
+        tangent -= (tangent @ radius) * radius
+        tangent *= np.float32(self.spherical_step / norm(tangent))
+        tangent += radius
+        tangent *= np.float32(1 / np.sqrt(1 + self.spherical_step**2))
+        return tangent
+
+    def _at(self, directions: list[Vector], distance: float, source_step: float) -> Pixels:
+        length = np.float32(distance * (1 - source_step))
+        return np.stack([to_lattice(length * way + self.problem.original) for way in directions])
 
     def _adapt(self) -> None:
         """Foolbox's rule: half of the spherical steps and a quarter of the source steps should end wrong."""

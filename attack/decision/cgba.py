@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attack.decision.arc import search_arc
-from attack.decision.problem import Attack, Hits, Problem, Vector, norm, to_lattice
+from attack.decision.problem import Attack, Hits, Problem, Vector, norm, probes_about
 from attack.decision.starts import find_start
 from attack.decision.subspace import low_frequency
 
@@ -50,7 +50,7 @@ def cgba(problem: Problem, parameters: CgbaParameters | None = None) -> Attack:
         for begin in range(0, n, p.chunk):
             directions = problem.rng.standard_normal((min(p.chunk, n - begin), space.dim), dtype=np.float32)
             directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-            hits = yield to_lattice(point + np.float32(reach) * space.expand(directions))
+            hits = yield probes_about(point, reach, directions, space.expand)
             total += signs(hits) @ directions
             directions_sum += directions.sum(axis=0)
             wrong += int(hits.sum())

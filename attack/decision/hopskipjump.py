@@ -59,7 +59,7 @@ def _normal(problem: Problem, point: Vector, reach: float, n: int, chunk: int) -
     scale = np.float32(reach / np.sqrt(problem.dim))
     for begin in range(0, n, chunk):
         windows = tape_windows(problem, min(chunk, n - begin))
-        probes = np.stack([to_lattice(point + scale * sign * tape_window(problem, at)) for at, sign in windows])
+        probes = np.stack([to_lattice(point + (scale * sign) * tape_window(problem, at)) for at, sign in windows])
         hits = yield probes
         for (at, sign), answer in zip(windows, signs(hits), strict=True):
             total += np.float32(answer * sign) * tape_window(problem, at)

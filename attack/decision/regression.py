@@ -5,12 +5,10 @@ N probes, D values of a picture, d coefficients.
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from attack.decision.arc import search_arc
 from attack.decision.cgba import lattice_reach
 from attack.decision.posterior import NormalPosterior
-from attack.decision.problem import Attack, Problem, norm, to_lattice
+from attack.decision.problem import Attack, Problem, norm, probes_about
 from attack.decision.starts import best_start
 from attack.decision.subspace import coordinates
 
@@ -19,9 +17,9 @@ from attack.decision.subspace import coordinates
 class RegressionParameters:
     """Chosen on validation photos, against an undefended and a robust network."""
 
-    dim: int = 784
+    dim: int = 432
     """Coefficients of the belief."""
-    half: float = 12.0
+    half: float = 8.0
     """Frequency, in half periods a side, beyond which less of the normal is expected."""
     decay: float = 1.0
     """How fast it gets less."""
@@ -39,7 +37,7 @@ class RegressionParameters:
     """Share of the belief that is lost when the point moves."""
     tolerance: float = 2e-3
     """Of the search on the semicircle, relative to the distance."""
-    trust: float = 0.3
+    trust: float = 0.15
     """Length of the first guess of the normal: the way from the original to the start."""
 
 
@@ -57,7 +55,7 @@ def regression(problem: Problem, parameters: RegressionParameters | None = None)
         reach = max(p.radius * distance, lattice_reach(problem.dim))
         for _ in range(max(1, round(p.first_block * (1 + p.growth * step) / p.chunk))):
             directions = belief.draw(problem.rng, p.chunk)
-            hits = yield to_lattice(point + np.float32(reach) * space.expand(directions))
+            hits = yield probes_about(point, reach, directions, space.expand)
             belief.update(directions, hits)
         point = yield from search_arc(problem, point, space.expand(belief.normal()[None])[0], p.tolerance)
         belief.move(p.forget)

@@ -52,13 +52,14 @@ class Coordinates:
 
     def __init__(self, side: int, dim: int, half: float, decay: float) -> None:
         """Expected energy falls as 1 / (1 + (f / half)^2)^decay, f the frequency in half periods a side."""
-        k = min(side, int(2.2 * dim**0.5))
-        self.basis = low_frequency(side, k)
-        f = np.arange(self.basis.frequencies)
+        f = np.arange(side)
         spectrum = 1 / (1 + (f[:, None] ** 2 + f[None, :] ** 2) / half**2) ** decay
-        variances = (spectrum[..., None] * np.array(COLOUR_VARIANCES)).ravel()
-        self.places = np.sort(np.argsort(-variances, kind="stable")[:dim])
-        self.prior: Vector = variances[self.places].astype(np.float32)
+        variances = spectrum[..., None] * np.array(COLOUR_VARIANCES)
+        chosen = np.sort(np.argsort(-variances, axis=None, kind="stable")[:dim])
+        row, column, axis = np.unravel_index(chosen, variances.shape)
+        self.prior: Vector = variances[row, column, axis].astype(np.float32)
+        self.basis = low_frequency(side, int(max(row.max(), column.max())) + 1)
+        self.places = (row * self.basis.frequencies + column) * CHANNELS + axis
         self.axes: Vector = (AXES / np.linalg.norm(AXES, axis=1, keepdims=True)).astype(np.float32)
 
     def expand(self, coefficients: Vector) -> Vector:

@@ -42,7 +42,10 @@ async def _send_all(server: LiveServer, seeds: list[int]) -> Counter[int]:
     async def send(client: httpx.AsyncClient, part: list[int]) -> None:
         for place, seed in enumerate(part):
             path, content_type, body = attempt(seed)
-            answer = await client.post(path, content=body, headers={"content-type": content_type})
+            try:
+                answer = await client.post(path, content=body, headers={"content-type": content_type})
+            except httpx.HTTPError as error:
+                raise AssertionError(f"seed {seed}: {path} {content_type!r}, {len(body)} bytes") from error
             statuses[answer.status_code] += 1
             _expect_reason(answer, seed)
             if place % GOOD_EVERY == 0:

@@ -17,6 +17,7 @@ from model.errors import DataError, TrainingError
 from train import loop
 from train.config import TrainConfig, parse_config
 from train.loop import train
+from train.release import release
 from train.validation import Accuracy, Validation
 
 pytestmark = pytest.mark.integration
@@ -132,6 +133,24 @@ def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
     assert classifier.input_size == 48
     assert classifier.metadata.training["start_from"] == load_bundle(finished[0]).metadata.weights_sha256
     assert str(finished[0]) not in (tmp_path / "bundle.json").read_text(), "no path of this machine in a bundle"
+
+
+def test_a_release_has_half_the_bytes_and_the_same_labels(finished, tiny_photos, tmp_path):
+    release(finished[0], [tiny_photos / "val"], tmp_path)
+    full, half = (path / "model.safetensors" for path in (finished[0], tmp_path))
+    assert half.stat().st_size < 0.51 * full.stat().st_size
+    val = loop.open_cache(tiny_photos / "val", 32).take(torch.arange(16)).float() / 255
+    before, after = (load_bundle(path) for path in (finished[0], tmp_path))
+    with torch.inference_mode():
+        assert before.decide(before(val)) == after.decide(after(val))
+
+
+def test_a_release_that_changes_a_label_is_refused(finished, tiny_photos, tmp_path, monkeypatch):
+    answers = iter([["bird"] * 16, ["bird"] * 15 + ["abstain"]])
+    monkeypatch.setattr("model.bundle.Classifier.decide", lambda *_: next(answers))
+    with pytest.raises(DataError, match="changes 1 of 16 labels"):
+        release(finished[0], [tiny_photos / "val"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_early_stop_keeps_the_best_weights(tiny_photos, tmp_path, monkeypatch):
