@@ -60,10 +60,13 @@ def probes_about(point: Vector, reach: float, directions: Vector, expand: Callab
     """
     probes = np.empty((len(directions), len(point)), np.uint8)
     moves = directions * np.float32(reach)
+    shifted = point + np.float32(0.5)  # cutting off then rounds
     for place in range(len(moves)):
         probe = expand(moves[place : place + 1])[0]
-        probe += point
-        probes[place] = to_lattice(probe)
+        probe += shifted
+        np.maximum(probe, 0, out=probe)
+        np.minimum(probe, 255, out=probe)
+        probes[place] = probe
     return probes
 
 
