@@ -23,12 +23,12 @@ FROM ${BASE} AS requirements
 ARG TORCH_BUILD=""
 WORKDIR /requirements
 COPY pyproject.toml constraints.txt docker/requirements.py ./
-RUN python requirements.py "${TORCH_BUILD}"
+RUN python requirements.py "${TORCH_BUILD}" out
 
 FROM ${BASE} AS packages
 ARG PIP_EXTRA_INDEX_URL=""
 RUN python -m venv --without-pip /opt/venv
-COPY --from=requirements /requirements/*.txt /requirements/
+COPY --from=requirements /requirements/out /requirements
 # A fifth of it is headers, build tools and the packages' own tests; nothing here runs them.
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip \
@@ -39,11 +39,10 @@ RUN --mount=type=bind,from=wheels,target=/wheels \
 
 # The project as a wheel, without model/release: the weights are a layer of their own.
 FROM ${BASE} AS project
-COPY constraints.txt /
-RUN --mount=type=cache,target=/root/.cache/pip pip install --constraint /constraints.txt "hatchling>=1.27"
+RUN --mount=type=cache,target=/root/.cache/pip pip install "hatchling==1.33.0"
 COPY . /project
 WORKDIR /project
-RUN rm -rf model/release && pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /dist .
+RUN rm -rf model/release && python -m hatchling build --target wheel --directory /dist
 
 FROM ${BASE}
 COPY --from=packages /opt/venv /opt/venv
@@ -67,7 +66,7 @@ WORKDIR /dev/shm
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --start-interval=1s --retries=3 \
     CMD ["python", "-I", "-S", "/healthcheck.py"]
 CMD ["trades-bob", "serve"]
 # Last, so that another label repeats no layer.

@@ -91,8 +91,8 @@ class Track:
         return len(self.pending) == 0
 
     def crc(self) -> int:
-        """CRC-32 of `pending`: what a journal tells one chunk from another by."""
-        return zlib.crc32(np.ascontiguousarray(self.pending).data)
+        """CRC-32 of the hashes of `pending`: what a journal tells one chunk from another by."""
+        return zlib.crc32(b"".join(self._asked), zlib.crc32((self._expected or "").encode()))
 
     def replay(self, answers: list[tuple[int, list[str]]]) -> None:
         """Take the answers of an earlier run. Raises ConfigError unless they belong to the same probes."""
@@ -135,7 +135,8 @@ class Track:
         new = {key: place for place, key in reversed(list(enumerate(self._keys))) if key not in self._known}
         places = sorted(new.values())[: self.plan.problem.budget - self.outcome.queries]
         self._asked = [self._keys[place] for place in places]
-        self.pending = self._with_repeat(pictures[places]) if places else pictures[:0]
+        asked = pictures if len(places) == len(pictures) else pictures[places]
+        self.pending = self._with_repeat(asked) if places else pictures[:0]
 
     def _with_repeat(self, pictures: Pixels) -> Pixels:
         if self.outcome.queries // REPEAT_EVERY <= self.outcome.repeats:

@@ -53,18 +53,20 @@ def to_lattice(x: Vector) -> Pixels:
     return x.astype(np.uint8)
 
 
-def probes_about(
-    point: Vector, reach: float, directions: Vector, expand: Callable[[Vector], Vector] = lambda rows: rows
-) -> Pixels:
+def probes_about(point: Vector, reach: float, directions: Vector, expand: Callable[[Vector], Vector]) -> Pixels:
     """(N, D) lattice points at `reach` from a (D,) point in the (N, d) directions, which `expand` takes to pictures.
 
     One picture after the other: a picture at 224 x 224 stays in the processor's cache, a block of them does not.
     """
     probes = np.empty((len(directions), len(point)), np.uint8)
-    for place in range(len(directions)):
-        probe = expand(directions[place : place + 1])[0] * np.float32(reach)
-        probe += point
-        probes[place] = to_lattice(probe)
+    moves = directions * np.float32(reach)
+    shifted = point + np.float32(0.5)  # cutting off then rounds
+    for place in range(len(moves)):
+        probe = expand(moves[place : place + 1])[0]
+        probe += shifted
+        np.maximum(probe, 0, out=probe)
+        np.minimum(probe, 255, out=probe)
+        probes[place] = probe
     return probes
 
 

@@ -134,6 +134,9 @@ def run_rows(
         seconds, queries = time.monotonic() - started, session.subject.queries - before
         parameters = one.row.parameters(session.size)
         rows.append(Scored(one.name, one.row.title, result, seconds, queries, parameters))
+        found = entry(rows[-1], session.subject)
+        errors = f"{found['errors_at_80']} of {found['covered_at_80']} covered answers wrong"
+        say(f"{one.name}: {errors}, {duration(seconds)}")
     if not rows:
         raise DataError("nothing was left to run: " + "; ".join(f"{row['name']} {row['reason']}" for row in left_out))
     return rows, left_out

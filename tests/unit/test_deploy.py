@@ -148,3 +148,12 @@ def test_the_guide_explains_every_build_argument():
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     arguments = {line.split()[1].partition("=")[0] for line in lines if line.startswith("ARG ")}
     assert {argument for argument in arguments if f"`{argument}" not in guide} == set()
+
+
+@pytest.mark.parametrize(("torch_build", "ending"), [("cpu", "+cpu"), ("", "")])
+def test_the_build_of_torch_can_be_demanded(tmp_path, torch_build, ending):
+    script = ROOT / "docker" / "requirements.py"
+    subprocess.run([sys.executable, script, torch_build, tmp_path / "out"], cwd=ROOT, check=True)
+    tested = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+    assert f"{tested}{ending}" in (tmp_path / "out" / "constraints.txt").read_text().splitlines()
+    assert any(line.startswith("torch>=") for line in (tmp_path / "out" / "requirements.txt").read_text().splitlines())

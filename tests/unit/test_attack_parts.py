@@ -1,0 +1,209 @@
+"""The parts of an attack: pace, starts, subspace, belief, journal, charts, and the pooling of probes."""
+
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attack.charts import charts
+from attack.decision.posterior import NormalPosterior
+from attack.decision.problem import Problem, probes_about, to_lattice
+from attack.decision.subspace import coordinates, low_frequency
+from attack.journal import Journal
+from attack.scheduler import Scheduler
+from attack.track import Outcome, Plan, Track
+from attack.wire.adapters import one_hot
+from attack.wire.pace import Pace
+from model.errors import ConfigError
+from model.labels import CLASSES
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(("side", "frequencies"), [(8, 3), (8, 8), (5, 9)])
+def test_expand_and_reduce_are_adjoint_and_orthonormal(side, frequencies):
+    space = low_frequency(side, frequencies)
+    rng = np.random.default_rng(0)
+    coefficients = rng.standard_normal((4, space.dim), dtype=np.float32)
+    pictures = rng.standard_normal((4, 3 * side * side), dtype=np.float32)
+    assert np.allclose(space.reduce(space.expand(coefficients)), coefficients, atol=1e-5)
+    left = (space.expand(coefficients) * pictures).sum()
+    assert np.isclose(left, (coefficients * space.reduce(pictures)).sum(), rtol=1e-4)
+
+
+def test_low_frequencies_are_smooth_and_of_one_channel():
+    space = low_frequency(8, 2)
+    constant = np.zeros((1, 12), np.float32)
+    constant[0, 1] = 1
+    picture = space.expand(constant).reshape(8, 8, 3)
+    assert np.allclose(picture[..., 1], picture[0, 0, 1])
+    assert not picture[..., [0, 2]].any()
+
+
+def test_coordinates_prefer_low_frequencies_and_brightness():
+    space = coordinates(16, 60, 4.0, 1.0)
+    assert len(space.prior) == 60
+    assert space.prior.max() == space.prior[0] == 1
+    coefficients = np.random.default_rng(0).standard_normal((3, 60), dtype=np.float32)
+    pictures = space.expand(coefficients)
+    assert np.allclose(np.linalg.norm(pictures, axis=1), np.linalg.norm(coefficients, axis=1), rtol=1e-4)
+    assert np.allclose(space.reduce(pictures), coefficients, atol=1e-5)
+
+
+def test_probes_about_a_point_are_the_nearest_pictures():
+    rng = np.random.default_rng(0)
+    point = rng.uniform(0, 255, 50).astype(np.float32)
+    directions = rng.standard_normal((6, 50), dtype=np.float32)
+    expected = to_lattice(point + np.float32(30) * directions)
+    assert (np.abs(probes_about(point, 30.0, directions, np.asarray).astype(int) - expected) <= 0).mean() > 0.99
+
+
+def test_the_belief_finds_a_normal_with_fewer_answers_than_their_mean():
+    """60 dimensions, 240 noiseless answers: at least cosine 0.9, which averaging does not reach."""
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal(60).astype(np.float32)
+    truth /= np.linalg.norm(truth)
+    belief = NormalPosterior(np.ones(60, np.float32))
+    mean = np.zeros(60)
+    for _ in range(12):
+        directions = belief.draw(rng, 20)
+        assert np.allclose(np.linalg.norm(directions, axis=1), 1, atol=1e-5)
+        belief.update(directions, directions @ truth > 0)
+        plain = rng.standard_normal((20, 60))
+        mean += np.sign(plain @ truth) @ plain
+    assert belief.normal() @ truth > 0.9
+    assert belief.normal() @ truth > mean @ truth / np.linalg.norm(mean) + 0.03
+
+
+def test_the_belief_sees_a_point_that_is_off_the_boundary():
+    rng = np.random.default_rng(1)
+    belief = NormalPosterior(np.ones(20, np.float32), offset=0.5)
+    for _ in range(5):
+        directions = belief.draw(rng, 20)
+        belief.update(directions, np.ones(20, bool))
+    assert belief.mean[-1] > 0.1
+    belief.move(0.1)
+    assert belief.mean[-1] == 0
+
+
+def test_pace_grows_by_one_and_halves():
+    pace = Pace(slots=2, max_slots=4)
+    for _ in range(20):
+        pace.succeeded()
+    assert pace.slots == 4
+    pace.failed(busy=False)
+    assert pace.slots == 4
+    pace.failed(busy=True)
+    pace.failed(busy=True)  # the same trouble, heard of twice
+    assert (pace.slots, pace.retries, pace.busy) == (2, 3, 2)
+
+
+def test_one_hot_is_of_the_nearest_pictures_on_the_lattice():
+    class Fake:
+        info = None
+
+        def predict_batch(self, pixels):
+            assert pixels.dtype == np.uint8
+            assert pixels.shape == (2, 4, 4, 3)
+            assert pixels[0, 0, 0].tolist() == [255, 0, 128]
+            return ["abstain", "bird"]
+
+    x = np.tile(np.array([1.0, -0.1, 0.5])[None, :, None, None], (2, 1, 4, 4))
+    assert one_hot(Fake(), x).tolist() == [[0, 0, 1], [0, 1, 0]]
+
+
+def test_a_journal_is_of_one_run_at_a_time(tmp_path):
+    with Journal(tmp_path, {"a": 1}, resume=False), pytest.raises(ConfigError, match="another run"):
+        Journal(tmp_path, {"a": 1}, resume=True)
+
+
+def test_a_journal_gives_back_what_it_took(tmp_path):
+    with Journal(tmp_path, {"a": 1}, resume=False) as journal:
+        journal.answered("bird/1.png", 7, ["bird", "abstain"])
+        journal.answered("bird/2.png", 8, ["bicycle"])
+        journal.finished({"image": "bird/2.png", "l2": 0.1})
+    with Journal(tmp_path, {"a": 1}, resume=True) as journal:
+        assert dict(journal.answers) == {"bird/1.png": [(7, ["bird", "abstain"])]}
+        assert journal.done == {"bird/2.png": {"image": "bird/2.png", "l2": 0.1}}
+    with Journal(tmp_path, {"a": 1}, resume=False) as journal:
+        assert not journal.done
+    assert len((tmp_path / "journal.jsonl").read_text().splitlines()) == 1
+
+
+SIDE = 4
+
+
+class Endless:
+    """An oracle that notes its batches; every picture is a bicycle."""
+
+    input_size, max_batch, slots, max_slots, identity = SIDE, 8, 2, 2, None
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.lock = threading.Lock()
+
+    def labels(self, pixels):
+        with self.lock:
+            self.batches.append(len(pixels))
+        return [CLASSES[0]] * len(pixels)
+
+    def label_of_png(self, png):
+        raise AssertionError(f"no adversarial to post, but {len(png)} bytes")
+
+
+def _track(number: int, attack, budget: int = 50) -> Track:
+    original = np.full(3 * SIDE * SIDE, number, np.float32)
+    clean = original.astype(np.uint8).reshape(SIDE, SIDE, 3)
+    problem = Problem(original, SIDE, np.random.default_rng(number), lambda: iter([]), budget)
+    return Track(Outcome(f"bicycle/{number}.png", CLASSES[0]), Plan(clean, None, None, attack, problem, False))
+
+
+def _four_at_a_time(problem):
+    for step in range(100):
+        yield np.repeat(np.arange(4, dtype=np.uint8)[:, None] + 100 + 4 * step % 40, problem.dim, axis=1)
+
+
+def test_probes_of_many_photos_fill_requests_and_equal_ones_are_asked_once():
+    oracle = Endless()
+    done = list(Scheduler(oracle).run(iter([_track(n, _four_at_a_time) for n in range(8)])))
+    assert [track.outcome.queries for track in done] == [41] * 8  # 40 different pictures and the clean one
+    assert sum(oracle.batches) == 8 * 41
+    assert max(oracle.batches) == 8
+
+
+def test_a_budget_is_kept_to_the_picture():
+    oracle = Endless()
+    (track,) = Scheduler(oracle).run(iter([_track(0, _four_at_a_time, budget=10)]))
+    assert track.outcome.queries == sum(oracle.batches) == 10
+    assert track.outcome.status == "robust"
+
+
+def test_few_photos_are_active_at_once():
+    begun: list[int] = []
+
+    def tracks():
+        for number in range(30):
+            begun.append(number)
+            yield _track(number, _four_at_a_time)
+
+    for done in Scheduler(Endless(), max_active=3).run(tracks()):
+        assert done.done
+        assert len(begun) - 3 <= int(done.outcome.name.split("/")[1][:-4]) + 3
+
+
+def test_charts_are_of_the_numbers(tmp_path: Path):
+    images = [
+        {"curve": [[1, 8.0], [10, 4.0], [50, 1.0]], "status": "adversarial"},
+        {"curve": [[2, 9.0]], "status": "robust"},
+        {"curve": [], "status": "misclassified"},
+    ]
+    distance, survival = charts(json.loads(json.dumps(images)), 2.0, 100)
+    assert "<polygon" in distance
+    assert "stroke-dasharray" in distance
+    assert survival.count("<polyline") == 1
+    last = survival.split('points="')[1].split('"')[0].split()[-1].split(",")[1]
+    half = (14 + 320 - 44) / 2
+    assert abs(float(last) - half) < 1  # one of two photos stands at the end
+    assert charts([], 2.0, 100) == []
