@@ -34,7 +34,7 @@ from train.watch import CURVES_FILE
 REPORT_FILE: Final = "index.html"
 FIGURES_FILE: Final = "demo.json"
 READY_WITHIN_S: Final = 120.0
-PER_CLASS: Final = {"train": 1500, "val": 80, "test": 80}
+PER_CLASS: Final = {"train": 1200, "val": 80, "test": 80}
 """Pictures drawn for each class; each split has a seed of its own, so `test` is unseen."""
 ATTACKED: Final = 6
 QUERIES: Final = 1500
