@@ -74,12 +74,11 @@ def _first(problem: Problem, others: Iterator[Pixels]) -> Start:
     uniform = problem.rng.uniform(0, 255, problem.dim).astype(np.float32)
     blends = to_lattice(problem.original + NOISE_LEVELS[:, None] * (uniform - problem.original))
     hits = yield blends
-    if hits.any():
-        return blends[int(hits.argmax())].astype(np.float32)
-    maps = _maps(problem)
-    hits = yield maps
-    found: Vector | None = maps[int(hits.argmax())].astype(np.float32) if hits.any() else None
-    return found
+    if not hits.any():
+        blends = _maps(problem)
+        hits = yield blends
+    start: Vector | None = blends[int(hits.argmax())].astype(np.float32) if hits.any() else None
+    return start
 
 
 def _maps(problem: Problem) -> Pixels:
