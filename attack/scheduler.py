@@ -16,6 +16,11 @@ REQUEST_BYTES: Final = 4 * 2**20
 """A request carries at most so many bytes of pixels."""
 POOL_BYTES: Final = 48 * 2**20
 """No further photo begins while more pixels than this wait or are under way."""
+STATE_BYTES: Final = 140 * 2**20
+"""What the photos under attack may hold in all."""
+TRACK_PICTURES: Final = 46
+"""What one of them holds, in pictures: a chunk of 30 probes, and four vectors of four bytes a value."""
+MAX_ACTIVE: Final = 64
 
 
 @dataclass
@@ -32,9 +37,10 @@ Place = tuple[_Chunk, int]
 class Scheduler:
     """Runs tracks to their end, many at a time. The order of answers cannot change what any one track finds."""
 
-    def __init__(self, oracle: Oracle, journal: Journal | None = None, max_active: int = 32) -> None:
-        self.oracle, self.journal, self.max_active = oracle, journal, max_active
+    def __init__(self, oracle: Oracle, journal: Journal | None = None, max_active: int | None = None) -> None:
         picture_bytes = 3 * oracle.input_size**2
+        self.oracle, self.journal = oracle, journal
+        self.max_active = max_active or max(4, min(MAX_ACTIVE, STATE_BYTES // (TRACK_PICTURES * picture_bytes)))
         self.batch = max(1, min(oracle.max_batch, REQUEST_BYTES // picture_bytes))
         self.pool_pictures = max(2 * self.batch, POOL_BYTES // picture_bytes)
         self.queries = 0

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def brightness_rule(pixels: np.ndarray) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--bundle")
+    parser.add_argument("--bundle", type=Path)
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--delay-ms", type=float, default=0)
     parser.add_argument("--port", type=int, default=0)
@@ -151,7 +152,7 @@ def main() -> None:
     if given.bundle:
         from attack.local import LocalOracle
 
-        oracle = LocalOracle(given.bundle)
+        oracle = LocalOracle(given.bundle, threads=1)
         rule, side = oracle.labels, oracle.input_size
     server = ToyEndpoint(rule, side, delay_s=given.delay_ms / 1000, port=given.port)
     print(server.url, flush=True)

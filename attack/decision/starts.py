@@ -11,6 +11,7 @@ from attack.decision.subspace import low_frequency
 from model.pixels import Pixels
 
 MAX_PHOTOS: Final = 25
+SPATIAL_MAPS: Final = 10
 NOISE_LEVELS: Final = np.linspace(0.1, 1.0, 10, dtype=np.float32)
 Search = Generator[Pixels, Hits, Vector]
 Start = Generator[Pixels, Hits, Vector | None]
@@ -20,7 +21,7 @@ def find_start(problem: Problem, tolerance: float = 1e-2) -> Start:
     """(D,) a wrongly answered point near the boundary, or None.
 
     Photos of the other class first, one at a time; then uniform noise blended in at ten levels (foolbox's blended
-    noise). What is found is moved along the line to the original by bisection.
+    noise); then ten random spatial maps. What is found is moved along the line to the original by bisection.
     """
     found = yield from _first(problem, problem.others())
     return None if found is None else (yield from bisect(problem, found, tolerance))
@@ -66,14 +67,25 @@ def bisect(problem: Problem, outside: Vector, tolerance: float) -> Search:
 
 
 def _first(problem: Problem, others: Iterator[Pixels]) -> Start:
-    """The first photo that is answered wrongly, else the least noise that is."""
+    """The first photo that is answered wrongly, else the least noise that is, else a spatial map of the original."""
     for photo in islice(others, MAX_PHOTOS):
         if (yield photo[None])[0]:
             return photo.astype(np.float32)
     uniform = problem.rng.uniform(0, 255, problem.dim).astype(np.float32)
     blends = to_lattice(problem.original + NOISE_LEVELS[:, None] * (uniform - problem.original))
     hits = yield blends
-    return blends[int(hits.argmax())].astype(np.float32) if hits.any() else None
+    if not hits.any():
+        blends = _maps(problem)
+        hits = yield blends
+    start: Vector | None = blends[int(hits.argmax())].astype(np.float32) if hits.any() else None
+    return start
+
+
+def _maps(problem: Problem) -> Pixels:
+    from attack.decision.maps import random_map  # noqa: PLC0415  (torch, and seldom needed)
+
+    square = problem.original.astype(np.uint8).reshape(problem.side, problem.side, 3)
+    return np.stack([random_map(square, problem.rng)[0].ravel() for _ in range(SPATIAL_MAPS)])
 
 
 def _nearer(problem: Problem, best: Vector, towards: Vector, share: float) -> Search:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.problem import Problem, distances, to_lattice
+from attack.decision.starts import find_start
 
 SIDE = 6
 DIM = 3 * SIDE * SIDE
@@ -118,3 +119,18 @@ def test_without_a_wrong_picture_the_attack_ends(name):
 def _never_wrong(course, probes) -> None:
     for _ in range(100):
         probes = course.send(np.zeros(len(probes), bool))
+
+
+def test_a_spatial_map_is_the_last_start():
+    """Wrong only with a black corner, as a shrunk or turned picture has: no photo and no noise is."""
+    problem = Problem(np.full(DIM, 127, np.float32), SIDE, np.random.default_rng(0), lambda: iter([]), 200)
+    course = find_start(problem)
+    probes = next(course)
+    with pytest.raises(StopIteration) as end:
+        _answered(course, probes, lambda probes: probes[:, :3].max(axis=1) == 0)
+    assert end.value.value[:3].max() == 0
+
+
+def _answered(course, probes, wrong) -> None:
+    while True:
+        probes = course.send(wrong(probes))
