@@ -43,7 +43,6 @@ def test_every_documented_command_parses(line):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nonsense"], "No such command 'nonsense'"),
         (["train", "smoke", "--data", "nowhere", "--out", "x"], "nowhere/train/bicycle: no such folder"),
         (["train", "none.toml", "--data", "d", "--out", "x"], "none.toml: no such file; recipes"),
         (["train", "smoke", "--data", "d", "--out", "x", "--device", "tpu"], "choose auto, cpu or cuda"),
@@ -52,12 +51,22 @@ def test_every_documented_command_parses(line):
         (["serve", "--bundle", "nowhere"], "nowhere: no bundle there"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path):
-    done = run(*[tmp_path / "x" if argument == "x" else argument for argument in arguments])
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stdout == ""
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trades-bob", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        trades_bob.main()
+    shown = capfd.readouterr()
+    assert ended.value.code == 2
+    assert said in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert shown.out == ""
+
+
+def test_a_process_ends_with_exit_code_2():
+    done = run("nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "trades-bob: No such command 'nonsense'.\n"
 
 
 def test_help_is_there_and_light():
