@@ -26,10 +26,13 @@ class SpatialRange:
     """Largest rotation, in degrees, either way."""
     scale: float = 204 / KIT_SIZE
     """The kit resizes the picture to 204 px and pads it with black before it moves it; 1 leaves the size."""
+    least_scale: float | None = None
+    """Where given, each map draws its own scale between this and `scale`; the kit's is fixed."""
 
     def scaled(self, share: float) -> "SpatialRange":
         """The same span at `share` in [0, 1] of its strength: 0 is the identity. Schedules start easy with this."""
-        return SpatialRange(self.shift * share, self.angle_degrees * share, 1 - (1 - self.scale) * share)
+        least = None if self.least_scale is None else 1 - (1 - self.least_scale) * share
+        return SpatialRange(self.shift * share, self.angle_degrees * share, 1 - (1 - self.scale) * share, least)
 
 
 def draw_maps(
@@ -42,6 +45,15 @@ def draw_maps(
     """(n, 3) maps, uniform over the span: angle in degrees, dx and dy in fractions of the side."""
     uniform = torch.rand(n, 3, generator=generator, device=device, dtype=dtype) * 2 - 1
     return uniform * torch.tensor([span.angle_degrees, span.shift, span.shift], device=device, dtype=dtype)
+
+
+def draw_scales(n: int, span: SpatialRange, generator: Generator | None = None) -> float | Tensor:
+    """What `apply_maps` takes as scale: (n,) values between `least_scale` and `scale`, or `scale` alone."""
+    if span.least_scale is None:
+        return span.scale
+    device = generator.device if generator is not None else "cpu"
+    drawn: Tensor = torch.empty(n, device=device).uniform_(span.least_scale, span.scale, generator=generator)
+    return drawn
 
 
 def apply_maps(x: Tensor, maps: Tensor, scale: float | Tensor = SpatialRange.scale) -> Tensor:

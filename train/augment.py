@@ -17,6 +17,7 @@ def augment(photos: Tensor, size: int, config: AugmentConfig, generator: Generat
     x = _crop(photos.float() / 255, size, config, generator)
     x = _backdrop(x, config.backdrop, generator)
     x = _colour(x, config, generator)
+    x = _haze(x, config.haze, generator)
     x = _resolution(x, config, generator)
     x = _noise(x, config.noise, generator)
     return _jpeg(x, config.jpeg, generator).clamp(0, 1)
@@ -62,6 +63,14 @@ def _colour(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
     middle = x.mean(dim=(1, 2, 3), keepdim=True)
     x = middle + _uniform(n, 1 - config.contrast, 1 + config.contrast, generator) * (x - middle)
     return (x * _uniform(n, 1 - config.brightness, 1 + config.brightness, generator)).clamp(0, 1)
+
+
+def _haze(x: Tensor, share: float, generator: Generator) -> Tensor:
+    """Blend some photos with a smooth bright field, as fog does: (x + s field) / (1 + s), s up to 1.5."""
+    strength = _uniform(len(x), 0, 1.5, generator) * _chosen(len(x), share, generator)
+    coarse = torch.rand(len(x), 1, 4, 4, generator=generator, device=x.device)
+    field = F.interpolate(coarse, size=x.shape[-2:], mode="bicubic").clamp(0, 1)
+    return (x + strength * field) / (1 + strength)
 
 
 def _resolution(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:

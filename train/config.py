@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from attack.spatial import SpatialRange
 from model.architecture import Architecture
 from model.errors import ConfigError
+from train.precision import Precision
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -76,6 +77,8 @@ class SpatialConfig(Section):
     """Largest rotation either way, in degrees."""
     scale: Ratio = Field(default=204 / 224, gt=0.3, le=1)
     """The picture is shrunk to this share of its side, so that there is room to shift; "204/224" in the warm-up."""
+    least_scale: Annotated[Ratio, Field(gt=0.3, le=1)] | None = None
+    """Where given, each map shrinks to a share of its own between this and `scale`: small, far objects too."""
     worst_of: int = Field(default=1, ge=1, le=100)
     """The second view is the one of this many random maps on which the network disagrees most with the first."""
     warmup_epochs: float = Field(default=0.0, ge=0)
@@ -83,10 +86,16 @@ class SpatialConfig(Section):
     both_views: bool = True
     """Map the natural view too; false leaves it unmoved."""
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.least_scale is not None and self.least_scale > self.scale:
+            raise ValueError(f"least_scale = {self.least_scale:g} is larger than scale = {self.scale:g}")
+        return self
+
     @property
     def span(self) -> SpatialRange:
         """The same, in fractions of the side."""
-        return SpatialRange(self.shift_px_at_224 / 224, self.angle_degrees, self.scale)
+        return SpatialRange(self.shift_px_at_224 / 224, self.angle_degrees, self.scale, self.least_scale)
 
 
 class AugmentConfig(Section):
@@ -104,6 +113,8 @@ class AugmentConfig(Section):
     """Largest relative change of saturation."""
     grey: Share = 0.05
     """Share of photos without colour."""
+    haze: Share = 0.1
+    """Share of photos behind a bright, uneven haze that takes up to three fifths of the contrast."""
     resolution: Share = 0.5
     """Share of photos scaled down and up again, so that sharpness is no sign of the class."""
     resolution_min: Annotated[float, Field(gt=0, le=1)] = 0.4
@@ -173,6 +184,9 @@ class TrainConfig(Section):
     """`imagenet` starts from torchvision's pre-trained file."""
     threads: int = Field(default=0, ge=0)
     """CPU threads; 0 leaves torch's choice."""
+    precision: Precision = "auto"
+    """Of the passes through the network: `bfloat16` is autocast; `auto` takes it where the hardware multiplies it fast
+    (CUDA, or a CPU with AMX). Weights, perturbations and losses are float32 always."""
     architecture: Architecture = Architecture()
     loss: LossConfig = LossConfig()
     spatial: SpatialConfig = SpatialConfig()

@@ -23,6 +23,7 @@ from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.config import OptimizerConfig, TrainConfig
 from train.objective import objective
+from train.precision import Passes, takes_bfloat16
 from train.pretrained import imagenet_weights
 from train.randomness import generator_of
 from train.schedule import Phase, phase_at
@@ -69,6 +70,8 @@ class Trainer:
         self.network = _initial_network(config).to(device)
         self.start_sha256 = read_metadata(config.start_from).weights_sha256 if config.start_from else None
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.bfloat16 = takes_bfloat16(config.precision, device)
+        self.passes = Passes(self.network, bfloat16=self.bfloat16)
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
         self.optimizer = _optimizer(self.network, config.optimizer)
         self.steps_per_epoch = max(len(self.photos) // config.batch_size, 1)
@@ -103,7 +106,7 @@ class Trainer:
         """Write the bundle of the best weights, its threshold calibrated on `val`, the curves and the final table."""
         network = self.average.network
         network.load_state_dict(self.best)
-        validation = self._measure(network, attacked=len(self.val))
+        validation = self._measure(network, attacked=len(self.val))  # in float32, as it will serve
         logits = natural_logits(network, self.val)
         metadata = BundleMetadata(
             input_size=self.config.input_size,
@@ -153,7 +156,7 @@ class Trainer:
         x = augment(self.photos.take(indices).to(self.device), self.config.input_size, self.config.augment, generator)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, figures = objective(self.network, x, y, self.config, phase, self.step)
+        loss, figures = objective(self.passes, x, y, self.config, phase, self.step)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm)
         if not (loss.isfinite() and norm.isfinite()):
@@ -167,7 +170,8 @@ class Trainer:
         return figures
 
     def _validate(self, log: MetricsLog) -> None:
-        validation = self._measure(self.average.network, self.config.validation.photos)
+        passes = Passes(self.average.network, bfloat16=self.bfloat16)
+        validation = self._measure(passes, self.config.validation.photos)
         log.add(self.step, self.epoch, **validation.flat())
         say(f"epoch {self.epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
         robust, full = validation.robust.at_100, self._at_full_strength()

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from train.config import LossConfig, TrainConfig
+from train.precision import folded
 from train.randomness import generator_of
 from train.schedule import Phase
 from train.trades import ascend, attack_mode, trades_loss
@@ -50,6 +51,7 @@ def _trades(
         generator=generator,
         x_view=x_view,
         label_smoothing=loss.label_smoothing,
+        attacked=folded(network),
     )
     return terms.loss, {
         "loss": terms.loss.item(),
@@ -68,9 +70,10 @@ def _cross_entropy(network: nn.Module, x: Tensor, y: Tensor, loss: LossConfig) -
 
 def _pgd(network: nn.Module, x: Tensor, y: Tensor, loss: LossConfig, phase: Phase, generator: Generator) -> Tensor:
     """Madry et al. 2018: ascent on the cross-entropy."""
-    with attack_mode(network):
+    attacked = folded(network)
+    with attack_mode(attacked):
         return ascend(
-            lambda moved: F.cross_entropy(network(moved), y, reduction="sum"),
+            lambda moved: F.cross_entropy(attacked(moved), y, reduction="sum"),
             x,
             epsilon=phase.epsilon,
             step_size=phase.step_size,

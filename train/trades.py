@@ -46,6 +46,7 @@ def trades_loss(
     generator: Generator | None = None,
     x_view: Tensor | None = None,
     label_smoothing: float = 0.0,
+    attacked: nn.Module | None = None,
 ) -> TradesTerms:
     """The TRADES loss and its parts; call `.loss.backward()` on the result.
 
@@ -53,6 +54,8 @@ def trades_loss(
     units of x: the largest change of a value for "l_inf", the largest Euclidean norm of an image's change for "l_2".
     x_view: (N, C, H, W), the centre of the ball instead of x_natural, for the spatial variant: another map of the same
     image, KL(f(x_natural) || f(x_view + delta)). x_adv lies in the ball around it and in [0, 1].
+    attacked: the same function as `model` in eval mode in a form that is faster to attack, such as with its
+    normalisations folded; the inner maximisation runs on it.
 
     The inner maximisation runs in eval mode without gradients of the weights; the two trained views run in the mode the
     model came in, which is restored. Raises ValueError for an unknown distance or sizes that do not fit.
@@ -64,11 +67,12 @@ def trades_loss(
     """
     _check(x_natural, y, epsilon, perturb_steps, distance)
     centre = x_natural.detach() if x_view is None else x_view.detach()
-    with attack_mode(model):
+    inner = model if attacked is None else attacked
+    with attack_mode(inner):
         with torch.no_grad():
-            target = F.log_softmax(_wide(model(x_natural)), dim=1)
+            target = F.log_softmax(_wide(inner(x_natural)), dim=1)
         x_adv = ascend(
-            lambda x: kl_divergence(target, F.log_softmax(_wide(model(x)), dim=1)).sum(),
+            lambda x: kl_divergence(target, F.log_softmax(_wide(inner(x)), dim=1)).sum(),
             centre,
             epsilon=epsilon,
             step_size=step_size,

@@ -7,13 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from attack.spatial import SpatialRange, apply_maps, draw_maps
+from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from train.trades import attack_mode, kl_divergence
 
 
 def random_view(x: Tensor, span: SpatialRange, generator: Generator) -> Tensor:
     """(N, C, H, W) -> the same images, each under its own random map."""
-    return apply_maps(x, draw_maps(len(x), span, generator, x.device, x.dtype), span.scale)
+    maps = draw_maps(len(x), span, generator, x.device, x.dtype)
+    return apply_maps(x, maps, draw_scales(len(x), span, generator))
 
 
 def worst_view(

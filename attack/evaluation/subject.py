@@ -15,8 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
 from attack.evaluation.onnx_network import OnnxNetwork
 from attack.gradient.objective import Model
@@ -24,6 +23,7 @@ from attack.spatial import KIT_SIZE
 from attack.wire.client import Client
 from model.bundle import load_bundle
 from model.errors import ConfigError
+from model.folding import fold_batch_norms
 from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
 
@@ -187,18 +187,3 @@ def find_callable(name: str) -> Callable[[npt.NDArray[np.float32]], Any]:
         raise ConfigError(f"--callable {name!r}: {module_name} has no function {function_name}")
     function: Callable[[npt.NDArray[np.float32]], Any] = found
     return function
-
-
-def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Every batch normalisation that follows a convolution, folded into it; for eval mode. Works in place."""
-    previous: tuple[nn.Module, str, nn.Conv2d] | None = None
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d):
-                previous = (parent, name, child)
-            elif isinstance(child, nn.BatchNorm2d) and previous is not None:
-                owner, convolution_name, convolution = previous
-                setattr(owner, convolution_name, fuse_conv_bn_eval(convolution, child))
-                setattr(parent, name, nn.Identity())
-                previous = None
-    return network

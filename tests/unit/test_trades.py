@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.precision import Passes, folded
 from train.trades import START_NOISE, trades_loss
 
 pytestmark = pytest.mark.unit
@@ -137,3 +138,38 @@ def test_wrong_arguments_are_named():
         trades_loss(small_network(), x, y[:2])
     with pytest.raises(ValueError, match="epsilon"):
         trades_loss(small_network(), x, y, epsilon=-1.0)
+
+
+@pytest.mark.parametrize("distance", ["l_inf", "l_2"])
+def test_attacking_a_folded_copy_changes_nothing(distance):
+    x, y = batch()
+    losses, gradients = [], []
+    for fold in (False, True):
+        model = small_network()
+        with torch.no_grad():
+            model[1].running_mean.normal_(generator=torch.Generator().manual_seed(2))
+            model[1].running_var.uniform_(0.5, 2, generator=torch.Generator().manual_seed(3))
+        terms = trades_loss(
+            model,
+            x,
+            y,
+            distance=distance,
+            generator=torch.Generator().manual_seed(7),
+            attacked=folded(model) if fold else None,
+        )
+        terms.loss.backward()
+        losses.append(terms.loss.detach())
+        gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
+        assert isinstance(model[1], nn.BatchNorm2d)
+        assert model.training
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-10, atol=0)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-8, atol=1e-12)
+
+
+def test_passes_in_bfloat16_are_close_and_wide():
+    model = small_network().float()
+    x = batch()[0].float()
+    plain, passed = Passes(model, bfloat16=False)(x), Passes(model, bfloat16=True)(x)
+    assert passed.dtype == torch.float32
+    assert not torch.equal(plain, passed)
+    torch.testing.assert_close(passed, plain, rtol=0.1, atol=0.05)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attack.spatial import SpatialRange, apply_maps, draw_maps
+from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from model.errors import ConfigError, DataError
 from train.augment import augment
 from train.average import WeightAverage
@@ -84,6 +84,7 @@ def test_augmentation_is_bounded_repeatable_and_varied():
         jpeg=0,
         noise=0,
         backdrop=0,
+        haze=0,
     )
     torch.testing.assert_close(augment(photos, 40, nothing, generator_of(0, 1)), photos / 255, atol=1e-5, rtol=0)
 
@@ -106,6 +107,9 @@ def test_maps_stay_in_their_span():
     assert maps[:, 0].abs().max() > 29
     assert maps[:, 1:].abs().max() <= 18 / 224
     assert SpatialRange().scaled(0) == SpatialRange(0, 0, 1)
+    scales = draw_scales(2000, SpatialRange(scale=0.9, least_scale=0.6).scaled(0.5), generator_of(1))
+    assert scales.min() == pytest.approx(0.8, abs=0.01)
+    assert scales.max() == pytest.approx(0.95, abs=0.01)
 
 
 def test_worst_view_is_worse_than_a_random_one():

@@ -1,0 +1,43 @@
+"""In which number format the passes through the network run. N batch, H height, W width."""
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from model.folding import fold_batch_norms
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class Passes(nn.Module):
+    """A network whose forward passes, and so their gradients, run in bfloat16 autocast, or as they are.
+
+    Input (N, 3, H, W) in [0, 1] of any floating point type; output (N, 2) logits of at least float32. Everything around
+    the network (maps, perturbations, losses, weights) keeps its own type.
+    """
+
+    def __init__(self, network: nn.Module, *, bfloat16: bool) -> None:
+        super().__init__()
+        self.network, self.autocast = network, bfloat16
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, 2) logits."""
+        if not self.autocast:
+            plain: Tensor = self.network(x)
+            return plain
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.network(x).float()  # type: ignore[no-any-return]
+
+
+def takes_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether passes on `device` run in bfloat16: asked for, or `auto` on hardware that multiplies it fast."""
+    if precision == "auto":
+        return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+    return precision == "bfloat16"
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """A copy for attacking: eval mode, normalisations folded into the convolutions, no gradients of weights."""
+    return fold_batch_norms(copy.deepcopy(network).eval()).requires_grad_(False)
