@@ -15,7 +15,7 @@ def evaluate(
     bundle: Annotated[Path | None, typer.Option(help="a bundle, evaluated in this process")] = None,
     endpoint: Annotated[str | None, typer.Option(help="URL of a live endpoint, http://HOST:PORT")] = None,
     callable: Annotated[str | None, typer.Option(help="MODULE:FUNCTION with the kit's signature")] = None,
-    attacks: Annotated[str | None, typer.Option(help="names of rows, with commas; without it, the profile's")] = None,
+    attacks: Annotated[str | None, typer.Option(help="rows, NAME or NAME:PHOTOS, with commas")] = None,
     profile: Annotated[str | None, typer.Option(help="full (the protocol) | short (an hour on a CPU)")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many photos, balanced over the classes")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="seed of all chance")] = None,
@@ -27,7 +27,7 @@ def evaluate(
 ) -> None:
     """Run the challenge's warm-up, and stronger attacks, against a bundle, an endpoint or a Python function."""
     from attack.evaluation.page import read_report
-    from attack.evaluation.report import same_table
+    from attack.evaluation.report import changed_inputs, same_table
     from attack.evaluation.run import evaluate as run
     from model.files import write_json
 
@@ -48,6 +48,8 @@ def evaluate(
         write_json(json, report)
     _print_table(report)
     if earlier is not None:
+        for name in changed_inputs(earlier, report):
+            print(f"the {name} are not those of the earlier report")
         different = same_table(earlier, report)
         print(
             "equal to the earlier table" if not different else f"differs from the earlier table: {', '.join(different)}"

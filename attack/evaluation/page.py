@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -66,13 +67,13 @@ def read_report(folder: Path) -> dict[str, Any]:
 
 def command_of(settings: Mapping[str, Any]) -> str:
     """The command that repeats the run."""
-    words = ["trades-bob evaluate", f"--{settings['kind']} {settings['reference']}", f"--images {settings['images']}"]
+    words = ["trades-bob", "evaluate", f"--{settings['kind']}", settings["reference"], "--images", settings["images"]]
     if settings["attacks"]:
-        words.append("--attacks " + ",".join(settings["attacks"]))
-    words += [
-        f"--{name} {settings[name]}" for name in ("profile", "limit", "seed", "size") if settings[name] is not None
-    ]
-    return " ".join([*words, "--out DIR"])
+        words += ["--attacks", ",".join(settings["attacks"])]
+    for name in ("profile", "limit", "seed", "size", "device"):
+        if settings[name] is not None:
+            words += [f"--{name}", str(settings[name])]
+    return shlex.join([*words, "--out", "DIR"])
 
 
 def save_limit_shots(out: Path, results: Mapping[str, Result]) -> list[Shot]:

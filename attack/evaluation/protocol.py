@@ -14,6 +14,7 @@ from attack.evaluation import transforms, walks
 from attack.evaluation.grid import DOCUMENTED, KIT, Grid
 from attack.evaluation.searches import run_search, run_spsa
 from attack.evaluation.session import Result, Session
+from attack.evaluation.subject import Subject
 from attack.gradient.apgd import APGD, apgd
 from attack.gradient.objective import Attacked
 from attack.gradient.pgd import PGD, pgd
@@ -27,11 +28,10 @@ Needs = Literal["labels", "logits", "gradients"]
 Profile = Literal["full", "short"]
 EPSILON: Final = 16 / 255
 """The kit's L-inf limit, also for the stronger attacks beside it."""
+PGD_STEPS: Final = 50
 LABEL_ONLY: Final = "auto"
 LABEL_ONLY_QUERIES: Final = 1000
-BACKWARD: Final = 5
-"""Passes that a forward and a backward pass cost at most: three on a GPU, more on a CPU, where the rest runs faster."""
-GRADIENT_SHARE: Final = 4
+GRADIENT_SHARE: Final = 3
 """A backward pass keeps every layer: so many times fewer pictures go together."""
 
 
@@ -43,8 +43,8 @@ class Row:
     run: Callable[[Session, Sequence[Photo], Report, Sequence[Photo]], Result]
     """(session, photos, report, all photos) -> result."""
     needs: Needs
-    passes: float
-    """Passes per photo, at most."""
+    passes: int
+    """Passes per photo, at most; where gradients are needed each is a forward and a backward pass."""
     parameters: Callable[[int], dict[str, Any]]
     """What a report says about it, for pictures of side S."""
     most: int | None = None
@@ -95,7 +95,7 @@ def _spsa() -> Row:
 
 
 def _pgd(title: str, settings: PGD) -> Row:
-    return _search(title, "pgd", pgd, lambda size: scaled(settings, size), "gradients", BACKWARD * settings.passes)
+    return _search(title, "pgd", pgd, lambda size: scaled(settings, size), "gradients", settings.passes)
 
 
 def scaled(settings: PGD, size: int) -> PGD:
@@ -105,13 +105,18 @@ def scaled(settings: PGD, size: int) -> PGD:
     return PGD("l_2", walks.max_l2(size), settings.steps, settings.restarts, settings.relative_step)
 
 
+def gradient_batch(subject: Subject) -> int:
+    """Pictures that go forward and backward together."""
+    return max(1, subject.pixels_together // subject.input_size**2 // GRADIENT_SHARE)
+
+
 def _search(
     title: str,
     name: str,
     attack: Callable[..., Attacked],
     settings_at: Callable[[int], Any],
     needs: Needs,
-    passes: float,
+    passes: int,
 ) -> Row:
     def run(session: Session, photos: Sequence[Photo], report: Report, _: Sequence[Photo]) -> Result:
         subject = session.subject
@@ -122,7 +127,7 @@ def _search(
             subject.queries += len(x) * settings_at(subject.input_size).passes if needs == "gradients" else 0
             return attack(model, x, y, seeds, settings_at(subject.input_size), threshold)
 
-        most = max(1, subject.batch // GRADIENT_SHARE) if needs == "gradients" else subject.batch
+        most = gradient_batch(subject) if needs == "gradients" else subject.batch
         return run_search(session, photos, report, name, search, most)
 
     return Row(title, run, needs, passes, lambda size: asdict(settings_at(size)))
@@ -152,16 +157,18 @@ ROWS: Final[dict[str, Row]] = {
     "label-only": _walk(
         f"label-only, {LABEL_ONLY_QUERIES:,} queries, after a random spatial map", LABEL_ONLY, LABEL_ONLY_QUERIES
     ),
-    "pgd": _pgd("PGD, L-inf 16/255, after a random spatial map", PGD("l_inf", EPSILON, steps=40, restarts=2)),
-    "pgd-restarts": _pgd("PGD, L-inf 16/255, 20 restarts, after a random spatial map", PGD("l_inf", EPSILON, 40, 20)),
-    "pgd-l2": _pgd("PGD, L2 10, after a random spatial map", PGD("l_2", walks.KIT_L2, steps=40, restarts=2)),
+    "pgd": _pgd("PGD-50, L-inf 16/255, after a random spatial map", PGD("l_inf", EPSILON, PGD_STEPS)),
+    "pgd-restarts": _pgd(
+        "PGD-50, L-inf 16/255, 20 restarts, after a random spatial map", PGD("l_inf", EPSILON, PGD_STEPS, restarts=20)
+    ),
+    "pgd-l2": _pgd("PGD-50, L2 10, after a random spatial map", PGD("l_2", walks.KIT_L2, PGD_STEPS)),
     "apgd": _search(
         "APGD, L-inf 16/255, margin loss, after a random spatial map",
         "apgd",
         apgd,
         lambda _: APGD("l_inf", EPSILON, steps=100),
         "gradients",
-        BACKWARD * APGD().passes,
+        APGD().passes,
     ),
     "apgd-ce": _search(
         "APGD, L-inf 16/255, cross-entropy, after a random spatial map",
@@ -169,7 +176,7 @@ ROWS: Final[dict[str, Row]] = {
         apgd,
         lambda _: APGD("l_inf", EPSILON, steps=100, loss="cross_entropy"),
         "gradients",
-        BACKWARD * APGD().passes,
+        APGD().passes,
     ),
     "square": _search(
         "Square, L-inf 16/255, 1,000 queries, after a random spatial map",
@@ -182,13 +189,21 @@ ROWS: Final[dict[str, Row]] = {
 }
 """What `--attacks` knows."""
 
-PROFILES: Final[dict[Profile, dict[str, int | None]]] = {
-    "full": dict.fromkeys(("clean", "corruptions", "spatial", "spsa", "boundary")),
-    "short": {"clean": 48, "corruptions": 48, "spatial": 12, "pgd": 48, "spsa": 3, "label-only": 16},
+WARM_UP: Final = ("clean", "corruptions", "spatial", "spsa", "boundary")
+"""The rows of the full profile: the kit's, on all photos."""
+SHORT: Final[dict[str, int | None]] = {
+    "clean": None,
+    "corruptions": 1000,
+    "spatial": 100,
+    "pgd": 100,
+    "spsa": 10,
+    "label-only": 30,
 }
-"""The rows a profile runs when none are named, and to how many photos each is kept."""
-SHORT_FOR_OTHERS: Final = 16
+"""The rows of the short profile, and to how many photos each is kept at a side of up to `SHORT_SIDE`."""
+SHORT_FOR_OTHERS: Final = 30
 """Photos that the short profile gives to a row it does not list."""
+SHORT_SIDE: Final = 128
+"""Above this side in pixels photos get fewer as pictures get dearer: (128 / S)^2 as many, so that an hour stays one."""
 
 
 @dataclass(frozen=True)
@@ -200,23 +215,41 @@ class Planned:
     photos: list[Photo]
 
     @property
-    def passes(self) -> float:
+    def passes(self) -> int:
         """Passes at most."""
         return self.row.passes * len(self.photos)
 
 
-def plan(photos: Sequence[Photo], profile: Profile, names: Sequence[str] | None) -> list[Planned]:
-    """Which rows run on which photos. Raises ConfigError for a name that is no attack."""
-    unknown = [name for name in names or () if name not in ROWS]
-    if unknown:
-        raise ConfigError(f"no attack is called {unknown[0]!r}; there are {', '.join(ROWS)}")
-    kept = PROFILES[profile]
-    planned = []
-    for name in dict.fromkeys(names or kept):
-        limits = [ROWS[name].most, kept.get(name, None if profile == "full" else SHORT_FOR_OTHERS)]
-        most = min((limit for limit in limits if limit is not None), default=len(photos))
-        planned.append(Planned(name, ROWS[name], list(photos[:most])))
-    return planned
+def plan(photos: Sequence[Photo], profile: Profile, names: Sequence[str] | None, size: int) -> list[Planned]:
+    """Which rows run on which photos, for pictures of side `size`. A name may end in `:N`, for N photos.
+
+    Raises ConfigError for a name that is no attack and a number that is none.
+    """
+    planned: dict[str, Planned] = {}
+    for asked in names or (WARM_UP if profile == "full" else SHORT):
+        name, count = asked_for(asked)
+        most = count or min(_limits(name, profile, size), default=len(photos))
+        planned.setdefault(name, Planned(name, ROWS[name], list(photos[:most])))
+    return list(planned.values())
+
+
+def asked_for(text: str) -> tuple[str, int | None]:
+    """`spatial:100` -> the row's name and the number of photos; without `:N` no number. Raises ConfigError."""
+    name, colon, count = text.partition(":")
+    if name not in ROWS:
+        raise ConfigError(f"no attack is called {name!r}; there are {', '.join(ROWS)}")
+    if colon and not (count.isascii() and count.isdigit() and int(count) > 0):
+        raise ConfigError(f"--attacks {text!r}: write {name}:N for N photos, N at least 1")
+    return name, int(count) if colon else None
+
+
+def _limits(name: str, profile: Profile, size: int) -> list[int]:
+    """What the kit and the profile allow a row; nothing where neither limits it."""
+    limits = [ROWS[name].most]
+    if profile == "short":
+        kept = SHORT.get(name, SHORT_FOR_OTHERS)
+        limits.append(kept and max(1, round(kept * min(1, SHORT_SIDE / size) ** 2)))
+    return [limit for limit in limits if limit is not None]
 
 
 def runs_on(row: Row, session: Session) -> str | None:

@@ -123,15 +123,24 @@ def _scores_of_answers(answers: Sequence[str], labels: npt.NDArray[np.int64]) ->
 
 
 def worst_of_all(rows: Sequence[Scored], session: Session) -> Scored:
-    """Photo by photo the row that did most harm: a mistake with the largest wrong logit, else the largest margin."""
-    worst: dict[Photo, tuple[tuple[float, float], npt.NDArray[np.float32]]] = {}
-    for row in rows:
-        logits, y = torch.from_numpy(row.result.logits), torch.tensor([photo.label for photo in row.result.photos])
-        harms = zip(session.badness(logits, y).tolist(), objective(logits, y).tolist(), strict=True)
-        for photo, harm, pair in zip(row.result.photos, harms, row.result.logits, strict=True):
-            if photo not in worst or harm > worst[photo][0]:
-                worst[photo] = (harm, pair)
-    return Scored("worst", "worst of all rows", Result(list(worst), np.stack([pair for _, pair in worst.values()])))
+    """Photo by photo the row that did most harm: a mistake with the largest wrong logit, else the largest margin.
+
+    Of the photos that every row saw: one that the strong rows left out would look harder to fool than it is.
+    """
+    seen = set.intersection(*(set(row.result.photos) for row in rows))
+    photos = [photo for photo in rows[0].result.photos if photo in seen]
+    y = torch.tensor([photo.label for photo in photos])
+    logits = [torch.from_numpy(_logits_of(row.result, photos)) for row in rows]
+    harms = [list(zip(session.badness(x, y).tolist(), objective(x, y).tolist(), strict=True)) for x in logits]
+    worst = [max(range(len(rows)), key=lambda row: harms[row][place]) for place in range(len(photos))]
+    chosen = np.array([logits[row][place].numpy() for place, row in enumerate(worst)])
+    return Scored("worst", "worst of all rows, on the photos that all of them saw", Result(photos, chosen))
+
+
+def _logits_of(result: Result, photos: Sequence[Photo]) -> npt.NDArray[np.float32]:
+    """(P, 2) of these photos."""
+    places = {photo: place for place, photo in enumerate(result.photos)}
+    return result.logits[[places[photo] for photo in photos]]
 
 
 def photo_records(rows: Sequence[Scored], photos: Sequence[Photo]) -> list[dict[str, Any]]:
@@ -153,6 +162,12 @@ def same_table(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     rows_of = [{row["name"]: _table_part(row) for row in report["attacks"]} for report in (old, new)]
     names = dict.fromkeys([*rows_of[0], *rows_of[1]])
     return [name for name in names if rows_of[0].get(name) != rows_of[1].get(name)]
+
+
+def changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What a repeated run did not find as it was: the photos, the model's weights."""
+    before, after = ((report["photos"]["sha256"], report["model"]["sha256"]) for report in (old, new))
+    return [name for name, was, is_now in zip(("photos", "weights"), before, after, strict=True) if was != is_now]
 
 
 def _table_part(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from attack.evaluation.protocol import Planned, plan, runs_on
+from attack.evaluation.protocol import Planned, asked_for, gradient_batch, plan, runs_on
 from attack.evaluation.report import (
     COVERAGE,
     REPORT_VERSION,
@@ -22,6 +22,7 @@ from attack.evaluation.report import (
 )
 from attack.evaluation.session import Session
 from attack.evaluation.subject import BundleSubject, CallableSubject, EndpointSubject, Subject
+from attack.gradient.balls import gradient_of
 from attack.wire.client import Client
 from model.console import progress, say
 from model.errors import ConfigError, DataError
@@ -30,6 +31,8 @@ from model.photos import Photo, find_photos
 
 MEASURE_S = 2.0
 """The rate is measured for about so long before the estimate."""
+REHEARSED_PASSES = 100
+"""Rows of at most so many passes a photo are tried on one photo for the estimate."""
 
 
 def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None) -> dict[str, Any]:
@@ -38,10 +41,12 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
 
     photos = all_photos(Path(settings.images), settings.seed)
     chosen = photos[: settings.limit]
-    planned = plan(chosen, settings.profile, settings.attacks)
+    for name in settings.attacks or ():
+        asked_for(name)  # a slip of the pen should not wait for the model to load
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         subject = open_subject(settings, stack)
+        planned = plan(chosen, settings.profile, settings.attacks, subject.input_size)
         session = Session(subject, settings.seed)
         rate = measured_rate(session, chosen)
         announce(session, planned, rate)
@@ -103,11 +108,36 @@ def announce(session: Session, planned: Sequence[Planned], rate: float) -> None:
     total = 0.0
     for one in planned:
         reason = runs_on(one.row, session)
-        seconds = one.passes / rate
-        total += 0 if reason else seconds
+        seconds = 0.0 if reason else expected_s(session, one, rate)
+        total += seconds
         cost = f"left out: {reason}" if reason else f"at most {duration(seconds)}"
         say(f"  {one.name}: {len(one.photos)} photos, {cost}")
     say(f"  in all at most {duration(total)}; searches that succeed early end early")
+
+
+def expected_s(session: Session, planned: Planned, rate: float) -> float:
+    """Seconds a row takes at most. Cheap rows are tried on one photo: making the pictures may outweigh the answers."""
+    row, photos = planned.row, planned.photos
+    if row.needs == "gradients":
+        return planned.passes * _gradient_s(session, photos)
+    if row.passes > REHEARSED_PASSES:
+        return planned.passes / rate
+    before, started = session.subject.queries, time.monotonic()
+    row.run(session, photos[:1], lambda *_, **__: None, photos)
+    session.subject.queries = before
+    return len(photos) * max(time.monotonic() - started, row.passes / rate)
+
+
+def _gradient_s(session: Session, photos: Sequence[Photo]) -> float:
+    """Seconds a picture takes forward and backward, in a full batch."""
+    model, most = session.subject.differentiable, gradient_batch(session.subject)
+    assert model is not None
+    x = session.tensor(next(session.chunks(photos, most)))
+    x = x.repeat(-(-most // len(x)), 1, 1, 1)[:most].requires_grad_(True)
+    for _ in range(2):  # the first warms up
+        started = time.monotonic()
+        gradient_of(model(x).sum(1), x)
+    return (time.monotonic() - started) / most
 
 
 def duration(seconds: float) -> str:

@@ -45,15 +45,18 @@ class Subject(ABC):
     """The threshold it was calibrated to, where it is known."""
     sees_logits = True
     differentiable: Model | None = None
-    """The network itself, for attacks that need gradients."""
+    """The network itself, for attacks that need gradients; what they find is judged by `logits`."""
+    gradients_in: str | None = None
+    """Precision of the gradients, where there are any."""
     parallel = 1
     """Requests it answers side by side."""
 
     def __init__(self, input_size: int, device: str = "cpu") -> None:
         self.input_size, self.device = input_size, torch.device(device)
-        pixels = CPU_PIXELS_PER_BATCH if self.device.type == "cpu" else GPU_PIXELS_PER_BATCH
+        self.pixels_together = CPU_PIXELS_PER_BATCH if self.device.type == "cpu" else GPU_PIXELS_PER_BATCH
+        """Pixels of all pictures in memory together."""
         most = MAX_CPU_BATCH if self.device.type == "cpu" else 4096
-        self.batch = max(1, min(pixels // input_size**2, most))
+        self.batch = max(1, min(self.pixels_together // input_size**2, most))
         """Pictures that are answered together at best."""
         self.queries = 0
 
@@ -61,7 +64,7 @@ class Subject(ABC):
     def logits(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) in [0, 1] -> (N, 2) float32 logits, bicycle first, on the CPU."""
         self.queries += len(x)
-        n_parts = max(1, -(-len(x) // self.batch))
+        n_parts = max(1, round(len(x) / self.batch))
         return torch.cat([self._answer(part).float().cpu() for part in x.chunk(n_parts)])
 
     def logits_there(self, x: Tensor) -> Tensor:
@@ -80,13 +83,15 @@ class Subject(ABC):
             "sha256": self.identity,
             "input_size": self.input_size,
             "abstain_below": self.abstain_below,
+            "gradients_in": self.gradients_in,
         }
 
 
 class BundleSubject(Subject):
     """A bundle in this process. Its normalisations are folded into the convolutions: the same function, faster.
 
-    On a CPU what needs no gradient runs on ONNX Runtime; the two agree up to rounding.
+    On a CPU what needs no gradient runs on ONNX Runtime; the two agree up to rounding. Where the CPU has matrix tiles
+    (AMX) gradients are taken in bfloat16: a search may go a little astray, a judgement may not.
     """
 
     kind = "bundle"
@@ -100,7 +105,10 @@ class BundleSubject(Subject):
         torch.backends.cudnn.deterministic = True  # one seed, one table
         network = fold_batch_norms(classifier.network).requires_grad_(False).to(self.device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.differentiable = self.network
+        if self.device.type == "cpu" and torch.cpu._is_amx_tile_supported():
+            self.differentiable, self.gradients_in = self._in_bfloat16, "bfloat16"
+        else:
+            self.differentiable, self.gradients_in = self._on_device, "float32"
         self._forward = OnnxNetwork(path, self.input_size) if self.device.type == "cpu" else self._on_device
 
     def _answer(self, x: Tensor) -> Tensor:
@@ -109,6 +117,10 @@ class BundleSubject(Subject):
     def _on_device(self, x: Tensor) -> Tensor:
         logits: Tensor = self.network(x.to(self.device, memory_format=torch.channels_last))
         return logits
+
+    def _in_bfloat16(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self._on_device(x).float()
 
 
 class CallableSubject(Subject):

@@ -13,7 +13,7 @@ from attack.evaluation.corruptions import corrupt
 from attack.evaluation.grid import DOCUMENTED, KIT, Grid, bordered, moved
 from attack.evaluation.page import command_of, read_report
 from attack.evaluation.report import EvaluationSettings, Scored, same_table, scores, worst_of_all
-from attack.evaluation.run import all_photos, duration, evaluate
+from attack.evaluation.run import all_photos, duration, evaluate, expected_s
 from attack.evaluation.searches import mapped, random_maps, run_search, run_spsa
 from attack.evaluation.session import Gallery, Result, Session, Shot
 from attack.evaluation.subject import (
@@ -202,14 +202,14 @@ def test_maps_are_drawn_within_the_warm_ups_span(session, photos):
 
 def test_spsa_lowers_the_margin_within_the_ball(photos):
     session = Session(Linear(batch=200), seed=0)
-    some = photos[:5]
-    result = run_spsa(session, some, silent, SPSA(steps=30))
+    some = photos[:3]
+    result = run_spsa(session, some, silent, SPSA(steps=20))
     before = torch.cat([session.subject.forward(mapped(session, chunk)) for chunk in session.chunks(some)])
     gain = objective(torch.from_numpy(result.logits), labels_of(some)) - objective(before, labels_of(some))
     # The margin is 8 (red - blue) on average: the whole ball is worth 16 x 16/255 where nothing is cut off by [0, 1].
     assert bool((gain > 0.2).all())  # a random start alone is worth 0 on average
     assert bool((gain <= 16 * 16 / 255).all())
-    assert session.subject.queries == 5 * (30 * 65 + 1)
+    assert session.subject.queries == 3 * (20 * 65 + 1)
 
 
 def test_spsa_of_a_photo_does_not_depend_on_the_others(photos):
@@ -257,7 +257,9 @@ def test_votes_order_wrong_before_abstain_before_right():
     assert read_votes(votes.numpy()) == ["bird", "abstain", "bicycle"]
 
 
-def test_a_bundle_is_asked_as_it_stands(tmp_path):
+@pytest.mark.parametrize(("tiles", "precision", "tolerance"), [(False, "float32", 1e-5), (True, "bfloat16", 2e-2)])
+def test_a_bundle_is_asked_as_it_stands(tmp_path, monkeypatch, tiles, precision, tolerance):
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: tiles)
     torch.manual_seed(0)
     network = PixelClassifier(Architecture(backbone="resnet18"))
     network.train()(torch.rand(8, 3, SIDE, SIDE))  # running statistics of its own
@@ -266,7 +268,10 @@ def test_a_bundle_is_asked_as_it_stands(tmp_path):
     expected = load_bundle(tmp_path)(x).detach()
     subject = BundleSubject(tmp_path)
     torch.testing.assert_close(subject.logits(x), expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(subject.differentiable(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(subject.differentiable(x), expected, rtol=1e-4, atol=tolerance)
+    assert subject.describe()["gradients_in"] == precision
+    x.requires_grad_(True)
+    assert torch.autograd.grad(subject.differentiable(x).sum(), x)[0].dtype == torch.float32
     assert (subject.queries, subject.input_size, subject.abstain_below) == (5, SIDE, 0.5)
     assert BundleSubject(tmp_path, size=64).logits(torch.rand(1, 3, 64, 64)).shape == (1, 2)
 
@@ -323,11 +328,19 @@ def test_the_worst_of_all_rows_prefers_confident_mistakes(session, photos):
     rows = [
         Scored("a", "a", Result(some, np.array([[1, 2], [5, 1]], np.float32))),
         Scored("b", "b", Result(some, np.array([[8, 9], [0, 4]], np.float32))),
-        Scored("c", "c", Result(some[:1], np.array([[9, 1]], np.float32))),
+        Scored("c", "c", Result(some[::-1], np.array([[1, 9], [9, 1]], np.float32))),
     ]
     worst = worst_of_all(rows, session)
     assert worst.result.photos == some
     assert worst.result.logits.tolist() == [[8, 9], [5, 1]]
+
+
+def test_the_worst_of_all_rows_knows_only_photos_that_all_rows_saw(session, photos):
+    every = Result(photos[:4], np.array([[9, 0], [0, 9], [9, 0], [0, 9]], np.float32))
+    few = Result(photos[1:3], np.array([[1, 0], [0, 1]], np.float32))
+    worst = worst_of_all([Scored("clean", "", every), Scored("strong", "", few)], session)
+    assert worst.result.photos == photos[1:3]
+    assert worst.result.logits.tolist() == [[1, 0], [0, 1]]
 
 
 def test_scores_have_the_fields_of_the_contract(session):
@@ -351,15 +364,48 @@ def test_scores_behind_an_endpoint_take_coverage_from_abstain(session):
     assert (row["covered_at_100"], row["errors_at_100"]) == (4, 2)
 
 
-def test_plans(photos):
-    full = protocol.plan(photos * 20, "full", None)
-    assert [one.name for one in full] == ["clean", "corruptions", "spatial", "spsa", "boundary"]
-    assert [len(one.photos) for one in full] == [320, 320, 320, 320, 100]
-    short = protocol.plan(photos * 20, "short", None)
-    assert {one.name: len(one.photos) for one in short} == protocol.PROFILES["short"]
-    assert [len(one.photos) for one in protocol.plan(photos[:2], "short", ["pgd", "square", "pgd"])] == [2, 2]
-    with pytest.raises(ConfigError, match="no attack is called 'fgsm'"):
-        protocol.plan(photos, "full", ["fgsm"])
+def counts(planned):
+    return {one.name: len(one.photos) for one in planned}
+
+
+def test_the_full_profile_is_the_kit_on_all_photos(photos):
+    planned = protocol.plan(photos * 20, "full", None, 224)
+    assert counts(planned) == {"clean": 320, "corruptions": 320, "spatial": 320, "spsa": 320, "boundary": 100}
+
+
+def test_the_short_profile_shrinks_as_pictures_grow(photos):
+    many = photos * 100
+    kept = {"clean": 1600, "corruptions": 1000, "spatial": 100, "pgd": 100, "spsa": 10, "label-only": 30}
+    assert counts(protocol.plan(many, "short", None, 64)) == kept
+    assert counts(protocol.plan(many, "short", None, 128)) == kept
+    at_256 = {"clean": 1600, "corruptions": 250, "spatial": 25, "pgd": 25, "spsa": 2, "label-only": 8}
+    assert counts(protocol.plan(many, "short", None, 256)) == at_256
+    assert counts(protocol.plan(many, "short", ["square"], 64)) == {"square": protocol.SHORT_FOR_OTHERS}
+    assert counts(protocol.plan(photos[:2], "short", ["pgd", "square", "pgd"], 64)) == {"pgd": 2, "square": 2}
+
+
+def test_a_row_may_name_its_photos(photos):
+    asked = ["clean", "spatial:5", "boundary:150", "pgd:1000"]
+    planned = protocol.plan(photos * 20, "full", asked, 64)
+    assert counts(planned) == {"clean": 320, "spatial": 5, "boundary": 150, "pgd": 320}
+    assert counts(protocol.plan(photos * 20, "short", ["label-only:40"], 64)) == {"label-only": 40}
+    assert planned[1].passes == 5 * 775
+
+
+@pytest.mark.parametrize("asked", ["fgsm", "fgsm:3", "pgd:", "pgd:0", "pgd:-1", "pgd:x", "pgd:²"])
+def test_what_is_no_row_is_refused(photos, asked):
+    with pytest.raises(ConfigError, match=r"fgsm|write pgd:N"):
+        protocol.plan(photos, "full", ["clean", asked], 64)
+
+
+def test_estimates_count_what_a_row_costs(photos):
+    session = Session(Linear(), seed=0)
+    grid, clean, pgd_row = protocol.plan(photos, "full", ["spatial", "clean", "pgd:2"], SIDE)
+    assert expected_s(session, grid, rate=100.0) == 775 * 16 / 100
+    assert expected_s(session, clean, rate=0.01) == 16 * 100
+    assert 0 < expected_s(session, clean, rate=1e9) < 60  # tried on a photo
+    assert 0 < expected_s(session, pgd_row, rate=1e-9) < 60  # its own rate, not that of the answers
+    assert session.subject.queries == 0
 
 
 def test_the_kits_parameters_are_in_the_report():
@@ -457,11 +503,11 @@ def test_mistakes_of_the_user_are_one_line(arguments, words, tiny_photos, tmp_pa
 
 
 def test_the_command_that_repeats_a_run_is_on_the_page():
-    settings = {"kind": "bundle", "reference": "b", "images": "i", "attacks": ["clean"], "profile": "full"}
-    command = command_of({**settings, "limit": 4, "seed": 0, "size": None})
-    assert (
-        command
-        == "trades-bob evaluate --bundle b --images i --attacks clean --profile full --limit 4 --seed 0 --out DIR"
+    settings = {"kind": "bundle", "reference": "b", "images": "my photos", "attacks": ["clean", "pgd:9"]}
+    settings |= {"profile": "full", "limit": 4, "seed": 0, "size": None, "device": "cpu"}
+    assert command_of(settings) == (
+        "trades-bob evaluate --bundle b --images 'my photos' --attacks clean,pgd:9 "
+        "--profile full --limit 4 --seed 0 --device cpu --out DIR"
     )
 
 

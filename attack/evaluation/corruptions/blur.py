@@ -34,7 +34,10 @@ def zoom_blur(x: Tensor, severity: int, draws: Draws) -> Tensor:  # noqa: ARG001
     """The mean of the picture and of its enlargements, the picture itself counted twice."""
     stop, step = PARAMETERS["zoom_blur"][severity - 1]
     factors = np.arange(1, stop, step).tolist()
-    return torch.stack([x, *(clipped_zoom(x, factor) for factor in factors)]).mean(0)
+    total = x.clone()
+    for factor in factors:
+        total += clipped_zoom(x, factor)
+    return total / (len(factors) + 1)
 
 
 def glass_blur(x: Tensor, severity: int, draws: Draws) -> Tensor:
