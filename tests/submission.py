@@ -31,7 +31,11 @@ FAULTS = {
     "none": "nothing is wrong",
     "body": "the answer holds the brightness too",
     "header": "a header tells the brightness",
+    "padding": "spaces in the body tell the brightness",
+    "batch": "a header of a batch tells the brightness",
+    "error": "an error tells the brightness",
     "metric": "a metric tells the last brightness",
+    "counter": "a counter adds up all brightness",
     "random": "answers at random",
     "company": "a label depends on what else is in the batch",
     "abstain": "abstains too often",
@@ -50,12 +54,14 @@ FAULTS = {
 class State:
     fault = "none"
     brightness = 0.0
+    total = 0.0
     answered = 0
 
 
 def labels_of(pixels):
     means = pixels.reshape(len(pixels), -1).mean(axis=1)
     State.brightness = float(means[0])
+    State.total += float(means.sum())
     if State.fault == "company":
         means = means - means.mean() + 127.5 if len(means) > 1 else means
     if State.fault == "random":
@@ -80,7 +86,8 @@ def array(data, ndim):
     try:
         value = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:
-        raise HTTPException(400, "no npy") from error
+        told = f" {np.frombuffer(data[128:], np.uint8).mean()}" if State.fault == "error" else ""
+        raise HTTPException(400, f"no npy{told}") from error
     if value.dtype != np.uint8 or value.ndim != ndim or value.shape[-1] != 3 or 0 in value.shape:
         raise HTTPException(422, "wrong shape or dtype")
     if ndim == 4 and len(value) > MAX_BATCH:
@@ -126,12 +133,16 @@ async def predict(request):
     if State.fault == "flaky" and State.answered % 20 == 0:
         return problem(500, "failed")
     headers = {"Pixels-SHA256": ",".join(map(pixels_sha256, pixels))}
-    if State.fault == "header":
+    if State.fault == "header" or (State.fault == "batch" and batch):
         headers["X-Trace"] = f"{State.brightness:.3f}"
     answer = {"labels": labels} if batch else {"label": labels[0]}
     if State.fault == "body":
         answer["brightness"] = State.brightness
-    return JSONResponse(answer, headers=headers)
+    response = JSONResponse(answer, headers=headers)
+    if State.fault == "padding":
+        response.body += b" " * int(State.brightness)
+        response.headers["Content-Length"] = str(len(response.body))
+    return response
 
 
 async def info(request):
@@ -152,8 +163,8 @@ async def probe(request):
 
 
 async def metrics(request):
-    gauge = f"toy_last_brightness {State.brightness}\n" if State.fault == "metric" else ""
-    return PlainTextResponse(f"# TYPE toy_seconds counter\ntoy_seconds {time.time()}\n{gauge}")
+    leak = {"metric": f"toy_last_brightness {State.brightness}\n", "counter": f"toy_sum {State.total}\n"}
+    return PlainTextResponse(f"# TYPE toy_seconds counter\ntoy_seconds {time.time()}\n{leak.get(State.fault, '')}")
 
 
 async def refused(request, error):

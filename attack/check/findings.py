@@ -1,11 +1,13 @@
 """What a check says: pass, fail or skip, with its reason; and the report of all of them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from attack.check.rules import Rules
 
 Outcome = Literal["pass", "fail", "skip"]
+FAULTS_TOLD: Final = 3
 
 
 class Unfit(Exception):  # noqa: N818  (the verdict of a check, not a fault of the program)
@@ -59,3 +61,9 @@ class Report:
             "rules": self.rules.model_dump(),
             "findings": [asdict(finding) for finding in self.findings],
         }
+
+
+def joined(faults: Sequence[str]) -> str:
+    """The first faults of a check as one reason."""
+    more = f"; and {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
+    return "; ".join(faults[:FAULTS_TOLD]) + more

@@ -10,13 +10,14 @@ import httpx
 from attack.check.behaviour import abstention, accuracy, determinism, throughput
 from attack.check.findings import Finding, Report, Skipped, Unfit
 from attack.check.hostile import malformed_input
-from attack.check.interface import api_shape, labels_only
+from attack.check.interface import api_shape
+from attack.check.leaks import labels_only
 from attack.check.lifecycle import memory, shutdown, user
 from attack.check.machine import DockerMachine, running
 from attack.check.rules import Rules
-from attack.check.subject import Check, Subject
+from attack.check.subject import NOTICE_S, Check, Subject
 from attack.wire.client import checked_url
-from model.errors import EndpointError
+from model.errors import EndpointError, UserError
 from model.photos import find_photos
 
 CHECKS: Final[dict[str, Check]] = {
@@ -66,21 +67,35 @@ def _report(name: str, rules: Rules, ready: Finding, subject: Subject | None, te
     for check, make in CHECKS.items():
         if subject is None or ready.outcome != "pass":
             add(Finding(check, "skip", "not ready"))
+        elif check != "memory" and (ended := subject.ended()):
+            add(Finding(check, "skip", f"the container had ended ({ended})"))
         else:
-            add(_finding(check, lambda make=make: make(subject)))  # type: ignore[misc]
+            add(_finding(check, lambda make=make: make(subject), subject))  # type: ignore[misc]
     return report
 
 
-def _finding(name: str, check: Callable[[], tuple[str, dict[str, float]]]) -> Finding:
+def _finding(name: str, check: Callable[[], tuple[str, dict[str, float]]], subject: Subject | None = None) -> Finding:
     try:
         return Finding(name, "pass", *check())
     except Skipped as reason:
         return Finding(name, "skip", str(reason))
-    except (Unfit, EndpointError) as reason:
+    except Unfit as reason:
         return Finding(name, "fail", str(reason))
-    except httpx.HTTPError as error:
+    except UserError:
+        raise  # a photo that cannot be read, not an answer
+    except Exception as error:  # noqa: BLE001  (whatever a hostile endpoint answers is a finding about it)
+        ended = subject.ended(NOTICE_S) if subject else None
+        return Finding(name, "fail", _fault(error) + (f"; the container ended ({ended})" if ended else ""))
+
+
+def _fault(error: Exception) -> str:
+    """What a request that was not answered, or not as one can read, says of the endpoint."""
+    if isinstance(error, EndpointError):
+        return str(error)
+    if isinstance(error, httpx.HTTPError):
         request = f" to {error.request.method} {error.request.url.path}" if error._request else ""
-        return Finding(name, "fail", f"no answer{request}: {type(error).__name__} {error}".rstrip())
+        return f"no answer{request}: {type(error).__name__} {error}".rstrip()
+    return f"an answer that cannot be read: {type(error).__name__} {error}".rstrip()
 
 
 def _ready(machine: DockerMachine, rules: Rules) -> tuple[str, dict[str, float]]:

@@ -28,16 +28,23 @@ class Samples:
     pixels: Pixels
     """uint8 (N, S, S, 3), N from 2."""
     photos: Sequence[Photo] = ()
-    """All clean photos with their truth; empty when patterns stand in."""
+    """The clean photos with their truth; empty when patterns stand in."""
+    drawn: bool = False
+    """Whether the photos are a draw of those given."""
 
 
 def take_samples(images: Path | None, limit: int | None, side: int) -> Samples:
     """Photos from `images` (bicycle/ and bird/), or patterns. Raises DataError or ImageError for a bad folder."""
     if images is None:
-        return Samples(np.stack([_pattern(seed, side) for seed in range(PATTERNS)]))
-    photos = find_photos(images, limit)
+        return Samples(patterns(side))
+    photos, given = find_photos(images, limit), find_photos(images)
     kept = find_photos(images, min(KEPT, len(photos)))
-    return Samples(np.stack([load_square(photo.path, side) for photo in kept]), photos)
+    return Samples(np.stack([load_square(photo.path, side) for photo in kept]), photos, len(photos) < len(given))
+
+
+def patterns(side: int) -> Pixels:
+    """uint8 (8, S, S, 3): pictures of nothing, no two alike, the same each time."""
+    return np.stack([_pattern(seed, side) for seed in range(PATTERNS)])
 
 
 def png(pixels: Pixels) -> bytes:

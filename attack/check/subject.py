@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CONNECTIONS = 8
+NOTICE_S = 5.0
+"""How long the engine may take to notice that a container has ended."""
+POLL_S = 0.1
 
 
 class Machine(Protocol):
@@ -58,7 +61,8 @@ class Subject:
     images: Path | None = None
     limit: int | None = None
     machine: Machine | None = None
-    ready_s: float | None = None
+    steady: bool = True
+    """False once the same photo has got two labels: other checks then judge no label."""
     http: httpx.Client = field(init=False)
     """For requests whose raw answer is wanted, and for wrong ones."""
     client: Client = field(init=False)
@@ -117,9 +121,14 @@ class Subject:
             raise Unfit(f"{response.request.method} {response.url.path} answers no JSON object: {response.text[:60]!r}")
         return answer
 
-    def ended(self) -> str | None:
-        """How the container ended, None while it runs or where the check has none."""
-        return self.machine.ended() if self.machine else None
+    def ended(self, within_s: float = 0.0) -> str | None:
+        """How the container ended, None while it runs or where the check has none. The engine may notice it late."""
+        end = time.monotonic() + within_s
+        while self.machine:
+            if (told := self.machine.ended()) or time.monotonic() >= end:
+                return told
+            time.sleep(POLL_S)
+        return None
 
 
 Check = Callable[[Subject], tuple[str, dict[str, float]]]

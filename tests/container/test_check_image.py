@@ -69,22 +69,34 @@ def test_the_projects_own_image_is_fit(image, photos, engine):
 
 
 @pytest.mark.parametrize(
-    ("fault", "line", "reason", "also"),
+    ("fault", "line", "reason"),
     [
-        ("body", "labels only", "/predict also tells ['brightness']", set()),
-        ("random", "determinism", "40 times alone: bi", {"api", "accuracy", "malformed input"}),
-        ("slow", "throughput", "images/s", set()),
-        ("bomb", "malformed input", "a decompression bomb ended the container (exit code 3)", set()),
-        ("memory", "memory", "out of memory", set(CHECKS)),
-        ("stubborn", "shutdown", "SIGTERM was not enough in 5 s (exit code 137)", set()),
-        ("dead", "ready", "the container ended (exit code 1): no weights here", set()),
+        ("body", "labels only", "/predict also tells ['brightness']"),
+        ("header", "labels only", "the header x-trace of /predict tells"),
+        ("random", "determinism", "40 times alone: bi"),
+        ("company", "determinism", "in a batch of"),
+        ("abstain", "abstention", "12 of 12 clean photos abstained on"),
+        ("slow", "throughput", "images/s"),
+        ("bomb", "malformed input", "a decompression bomb ended the container (exit code 3)"),
+        ("stubborn", "shutdown", "SIGTERM was not enough in 5 s (exit code 137)"),
+        ("dead", "ready", "the container ended (exit code 1): no weights here"),
     ],
 )
-def test_each_bad_image_fails_on_its_line(submission, clean, engine, fault, line, reason, also):
+def test_each_bad_image_fails_on_its_line_alone(submission, clean, engine, fault, line, reason):
     failed = failures(submission(fault), clean)
-    assert reason in failed.pop(line)
-    assert set(failed) <= also
+    assert list(failed) == [line]
+    assert reason in failed[line]
     assert leftovers(engine) == []
+
+
+def test_what_ends_the_container_is_told_where_it_happened_and_nothing_after_it_is_judged(submission, clean):
+    report = check_image(submission("memory"), QUICK, clean, None, lambda _: None)
+    told = {finding.check: finding for finding in report.findings if finding.outcome == "fail"}
+    assert list(told) == ["api", "memory"]
+    assert told["api"].reason.endswith("the container ended (exit code 137, out of memory)")
+    assert told["memory"].reason == "out of memory: 1024 MiB were not enough, and the engine killed a process"
+    skipped = next(finding for finding in report.findings if finding.check == "accuracy")
+    assert (skipped.outcome, skipped.reason) == ("skip", "the container had ended (exit code 137, out of memory)")
 
 
 def test_an_image_that_runs_as_root_fails_on_that_line_alone(submission, clean):

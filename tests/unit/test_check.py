@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from attack.check.behaviour import _companies, _rate
-from attack.check.findings import Finding, Report
+from attack.check.findings import Finding, Report, Unfit, joined
 from attack.check.hostile import _bomb, _npy_header
-from attack.check.interface import _tells
+from attack.check.leaks import Told, _step, _telling
 from attack.check.rules import Rules, read_rules
 from attack.check.samples import png, take_samples
+from attack.check.shares import Share, judge
 from model.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.unit
@@ -90,11 +91,65 @@ def test_the_hostile_npy_header_claims_its_shape():
     assert (shape, fortran, dtype) == ((10**6, 10**6, 3), False, np.dtype(np.uint8))
 
 
-def test_a_value_tells_when_it_follows_the_picture():
-    assert _tells([("0.9", "0.2")] * 3)
-    assert not _tells([("7", "7")] * 3), "the same for both tells nothing"
-    assert not _tells([("1", "2"), ("3", "4"), ("5", "6")]), "a counter follows the time, not the picture"
-    assert not _tells([("a", "b"), ("a", "c"), ("a", "d")])
+def told(*values, labels="bird"):
+    """What two pictures told in turn, as rounds of (first, second)."""
+    names = [labels, labels] if isinstance(labels, str) else labels
+    return [Told(i, names[i], {"x": value}) for pair in values for i, value in enumerate(pair)]
+
+
+@pytest.mark.parametrize(
+    ("values", "tells"),
+    [
+        ([("0.9", "0.2")] * 3, True),
+        ([("7", "7")] * 3, False),  # the same for both
+        ([("1", "2"), ("3", "4"), ("5", "6")], False),  # a counter follows the time, not the picture
+        ([("a", "b"), ("a", "c"), ("a", "d")], False),  # one value by chance
+    ],
+)
+def test_a_value_tells_when_it_follows_the_picture(values, tells):
+    assert _telling(told(*values), "bird") == ({"x"} if tells else set())
+
+
+def test_what_follows_the_label_tells_nothing_new():
+    assert _telling(told(*[("1", "0")] * 3, labels=["bird", "bicycle"]), "bird") == set()
+
+
+def test_the_step_of_a_sum_is_what_was_added():
+    assert _step("1000.25", "1100.5") == _step("7", "107.25") == "100.25"
+    assert _step(None, "3") == "3"
+    assert _step("1", "no number") == "no number"
+
+
+def test_by_the_count_on_all_photos_beyond_chance_on_a_draw():
+    at, over = Share(4, 20), Share(5, 20)
+    assert judge(at, "abstained", 0.2, upper=True) == (
+        "4 of 20 abstained (20.0%, 95% interval 8.1% to 41.6%; at most 20%)"
+    )
+    with pytest.raises(Unfit, match="beyond the bound by the count, though perhaps by chance"):
+        judge(over, "abstained", 0.2, upper=True)
+    assert judge(Share(5, 20, drawn=True), "abstained", 0.2, upper=True).endswith("all photos would tell")
+    with pytest.raises(Unfit, match=r"100 of 400 .* at most 20%\)$"):
+        judge(Share(100, 400, drawn=True), "abstained", 0.2, upper=True)
+
+
+def test_the_least_share_is_judged_the_same_way():
+    assert judge(Share(9, 10), "right", 0.9, upper=False).endswith("at least 90%)")
+    with pytest.raises(Unfit, match="by chance"):
+        judge(Share(89, 100), "right", 0.9, upper=False)
+    judge(Share(89, 100, drawn=True), "right", 0.9, upper=False)
+    with pytest.raises(Unfit, match="50 of 100"):
+        judge(Share(50, 100, drawn=True), "right", 0.9, upper=False)
+
+
+def test_a_limit_makes_a_draw(tiny_photos):
+    assert take_samples(tiny_photos / "val", 4, 32).drawn
+    assert not take_samples(tiny_photos / "val", 1000, 32).drawn
+    assert not take_samples(tiny_photos / "val", None, 32).drawn
+
+
+def test_many_faults_are_told_by_their_first():
+    assert joined(["a", "b"]) == "a; b"
+    assert joined(list("abcde")) == "a; b; c; and 2 more"
 
 
 @pytest.mark.parametrize(("n", "size"), [(2, 2), (8, 8), (64, 16), (40, 1)])
@@ -102,6 +157,7 @@ def test_companies_fill_batches_with_known_photos(n, size):
     for company in _companies(n, size):
         assert 1 <= len(company) <= size
         assert set(company) <= set(range(n))
+    assert any(company.count(0) == len(company) == size for company in _companies(n, size)), "no batch of copies"
 
 
 def test_rates_read_well():
