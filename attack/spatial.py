@@ -29,6 +29,11 @@ class SpatialRange:
     least_scale: float | None = None
     """Where given, each map draws its own scale between this and `scale`; the kit's is fixed."""
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether every map of the span leaves a picture as it is."""
+        return self.shift == self.angle_degrees == 0 and self.scale == (self.least_scale or self.scale) == 1
+
     def scaled(self, share: float) -> "SpatialRange":
         """The same span at `share` in [0, 1] of its strength: 0 is the identity. Schedules start easy with this."""
         least = None if self.least_scale is None else 1 - (1 - self.least_scale) * share

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from model.metadata import Architecture
 from model.vision import torchvision
+from model.wide_resnet import WideResNet
 
 __all__ = ["Architecture", "PixelClassifier"]
 
@@ -18,7 +19,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PixelClassifier(nn.Module):
-    """A torchvision ResNet with two outputs and the normalisation inside.
+    """A ResNet with the normalisation inside and two outputs, or `classes` of them for a benchmark of the literature.
 
     Input: (N, 3, H, W) floating point in [0, 1], any H and W from 32. Output: (N, 2) logits, bicycle 0, bird 1.
     """
@@ -26,10 +27,10 @@ class PixelClassifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, architecture: Architecture | None = None) -> None:
+    def __init__(self, architecture: Architecture | None = None, classes: int = 2) -> None:
         super().__init__()
         self.architecture = architecture or Architecture()
-        self.backbone: Any = getattr(torchvision.models, self.architecture.backbone)(num_classes=2)
+        self.backbone: Any = _backbone(self.architecture.backbone, classes)
         if self.architecture.activation == "silu":
             _replace_relu_by_silu(self.backbone)
         _centre(self.backbone.fc)
@@ -40,6 +41,13 @@ class PixelClassifier(nn.Module):
         """(N, 3, H, W) in [0, 1] -> (N, 2) logits."""
         logits: Tensor = self.backbone((x - self.mean) / self.std)
         return logits
+
+
+def _backbone(name: str, classes: int) -> Any:
+    if name.startswith("wrn_"):
+        _, depth, widen = name.split("_")
+        return WideResNet(int(depth), int(widen), classes)
+    return getattr(torchvision.models, name)(num_classes=classes)
 
 
 def _replace_relu_by_silu(module: nn.Module) -> None:

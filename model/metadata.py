@@ -20,8 +20,8 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = "resnet50"
-    """One of torchvision's residual networks; the released defence is a `resnet50`."""
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "wrn_34_10", "wrn_16_1"] = "resnet50"
+    """One of torchvision's residual networks, or a wide one for 32 px, `wrn_DEPTH_WIDTH`; the defence: a `resnet50`."""
     activation: Literal["relu", "silu"] = "relu"
     """Smooth activations (`silu`) gain robustness (Xie et al. 2020); torchvision's own is `relu`."""
 

@@ -45,6 +45,11 @@ class PhotoCache:
         """How many photos there are."""
         return len(self.names)
 
+    @property
+    def nbytes(self) -> int:
+        """Size of the decoded photos."""
+        return len(self) * self.size * self.size * 3
+
     def take(self, indices: Tensor) -> Tensor:
         """(n,) indices -> (n, 3, S, S) uint8."""
         row = self.size * self.size * 3

@@ -15,18 +15,15 @@ from model.console import Report, progress, say
 from model.decision import calibrate
 from model.errors import DataError, TrainingError
 from model.vision import torchvision
-from train.augment import augment
-from train.average import WeightAverage
 from train.batches import BalancedBatches
 from train.cache import PhotoCache, open_cache
 from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.config import OptimizerConfig, TrainConfig
-from train.objective import objective
-from train.precision import Passes, takes_bfloat16
+from train.config import TrainConfig
+from train.feed import Feed
 from train.pretrained import imagenet_weights
-from train.randomness import generator_of
 from train.schedule import Phase, phase_at
+from train.step import NotFiniteError, TrainStep
 from train.validation import Validation, natural_logits, validate
 from train.watch import MetricsLog, draw_curves, print_table
 
@@ -67,13 +64,11 @@ class Trainer:
         self.photos = open_cache(data / "train", config.stored_size)
         self.val = open_cache(data / "val", config.input_size)
         self.batches = BalancedBatches(self.photos.labels, config.batch_size, config.seed)
-        self.network = _initial_network(config).to(device)
+        self.feed = Feed(self.photos, self.batches.at, device)
         self.start_sha256 = read_metadata(config.start_from).weights_sha256 if config.start_from else None
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.bfloat16 = takes_bfloat16(config.precision, device)
-        self.passes = Passes(self.network, bfloat16=self.bfloat16)
-        self.average = WeightAverage(self.network, config.optimizer.ema_decay)
-        self.optimizer = _optimizer(self.network, config.optimizer)
+        self.train_step = TrainStep(_initial_network(config), config, device)
+        self.network, self.average = self.train_step.network, self.train_step.average
+        self.optimizer = self.train_step.optimizer
         self.steps_per_epoch = max(len(self.photos) // config.batch_size, 1)
         self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
         self.step = 0
@@ -148,30 +143,18 @@ class Trainer:
 
     def _step(self, phase: Phase) -> dict[str, float]:
         """One optimiser step; its figures. Raises TrainingError before a loss that is not finite meets the weights."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = phase.learning_rate
-        indices = self.batches.at(self.step)
-        y = self.photos.labels[indices].to(self.device)
-        generator = generator_of(self.config.seed, "augment", self.step, device=self.device)
-        x = augment(self.photos.take(indices).to(self.device), self.config.input_size, self.config.augment, generator)
-        self.network.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss, figures = objective(self.passes, x, y, self.config, phase, self.step)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm)
-        if not (loss.isfinite() and norm.isfinite()):
-            names = ", ".join(self.photos.names[index] for index in indices[:3].tolist())
+        photos, y = self.feed.at(self.step)
+        try:
+            return self.train_step(photos, y, phase, self.step)
+        except NotFiniteError as error:
+            names = ", ".join(self.photos.names[index] for index in self.batches.at(self.step)[:3].tolist())
             raise TrainingError(
-                f"the loss is not finite at step {self.step} (batch: {names}, ...); the last checkpoint is whole: "
+                f"{error} at step {self.step} (batch: {names}, ...); the last checkpoint is whole: "
                 "lower optimizer.learning_rate or loss.beta"
-            )
-        self.optimizer.step()
-        self.average.update(self.network, self.step)
-        return figures
+            ) from error
 
     def _validate(self, log: MetricsLog) -> None:
-        passes = Passes(self.average.network, bfloat16=self.bfloat16)
-        validation = self._measure(passes, self.config.validation.photos)
+        validation = self._measure(self.train_step.averaged_passes(), self.config.validation.photos)
         log.add(self.step, self.epoch, **validation.flat())
         say(f"epoch {self.epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
         robust, full = validation.robust.at_100, self._at_full_strength()
@@ -235,19 +218,6 @@ def _initial_network(config: TrainConfig) -> PixelClassifier:
     if config.weights == "imagenet":
         imagenet_weights(network)
     return network
-
-
-def _optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    weights = [weight for weight in network.parameters() if weight.ndim > 1]
-    others = [weight for weight in network.parameters() if weight.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if config.name == "sgd":
-        nesterov = config.momentum > 0
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=nesterov, fused=True)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def _described(photos: PhotoCache) -> dict[str, Any]:

@@ -1,12 +1,9 @@
 """In which number format the passes through the network run. N batch, H height, W width."""
 
-import copy
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-from model.folding import fold_batch_norms
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -36,8 +33,3 @@ def takes_bfloat16(precision: Precision, device: torch.device) -> bool:
     if precision == "auto":
         return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
     return precision == "bfloat16"
-
-
-def folded(network: nn.Module) -> nn.Module:
-    """A copy for attacking: eval mode, normalisations folded into the convolutions, no gradients of weights."""
-    return fold_batch_norms(copy.deepcopy(network).eval()).requires_grad_(False)

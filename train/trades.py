@@ -44,7 +44,7 @@ def trades_loss(
     beta: float = 6.0,
     distance: Distance = "l_inf",
     generator: Generator | None = None,
-    x_view: Tensor | None = None,
+    x_view: Tensor | Callable[[Tensor], Tensor] | None = None,
     label_smoothing: float = 0.0,
     attacked: nn.Module | None = None,
 ) -> TradesTerms:
@@ -53,7 +53,8 @@ def trades_loss(
     x_natural: (N, C, H, W) floating point in [0, 1]. y: (N,) int64 class indices. `epsilon` and `step_size` are in the
     units of x: the largest change of a value for "l_inf", the largest Euclidean norm of an image's change for "l_2".
     x_view: (N, C, H, W), the centre of the ball instead of x_natural, for the spatial variant: another map of the same
-    image, KL(f(x_natural) || f(x_view + delta)). x_adv lies in the ball around it and in [0, 1].
+    image, KL(f(x_natural) || f(x_view + delta)). x_adv lies in the ball around it and in [0, 1]. Or a function from the
+    (N, classes) log probabilities of x_natural to that, so that choosing a view repeats no pass.
     attacked: the same function as `model` in eval mode in a form that is faster to attack, such as with its
     normalisations folded; the inner maximisation runs on it.
 
@@ -66,14 +67,14 @@ def trades_loss(
     2 epsilon / K), a zero gradient moves nothing (theirs: random) and each image is projected by its own norm.
     """
     _check(x_natural, y, epsilon, perturb_steps, distance)
-    centre = x_natural.detach() if x_view is None else x_view.detach()
     inner = model if attacked is None else attacked
     with attack_mode(inner):
         with torch.no_grad():
             target = F.log_softmax(_wide(inner(x_natural)), dim=1)
+            view = x_view(target) if callable(x_view) else x_view
         x_adv = ascend(
             lambda x: kl_divergence(target, F.log_softmax(_wide(inner(x)), dim=1)).sum(),
-            centre,
+            (x_natural if view is None else view).detach(),
             epsilon=epsilon,
             step_size=step_size,
             steps=perturb_steps,

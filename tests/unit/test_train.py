@@ -118,7 +118,7 @@ def test_worst_view_is_worse_than_a_random_one():
     x = torch.rand(8, 3, 32, 32)
 
     def disagreement(k: int) -> float:
-        view = worst_view(network, x, x, SpatialRange(), k, generator_of(0))
+        view = worst_view(network, x, network(x).log_softmax(1), SpatialRange(), k, generator_of(0))
         p, q = network(x).log_softmax(1), network(view).log_softmax(1)
         return (p.exp() * (p - q)).sum().item()
 

@@ -1,0 +1,86 @@
+"""One step of training, all of it on the device: augmentation, views, loss, optimiser, weight average.
+
+N batch, S stored side. The attacks of a step run on a twin of the network: normalisations folded, nothing to train.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.architecture import PixelClassifier
+from model.errors import TrainingError
+from model.folding import FoldedTwin
+from train.augment import augment
+from train.average import WeightAverage
+from train.config import OptimizerConfig, TrainConfig
+from train.objective import objective
+from train.precision import Passes, takes_bfloat16
+from train.randomness import generator_of
+from train.schedule import Phase
+
+
+class NotFiniteError(TrainingError):
+    """The loss or its gradient is not finite; the weights are still those of the step before."""
+
+
+class TrainStep:
+    """The network and all that moves with it. Everything random in a call follows from (seed, number)."""
+
+    def __init__(self, network: PixelClassifier, config: TrainConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.bfloat16 = takes_bfloat16(config.precision, device)
+        self.trained = Passes(self.network, bfloat16=self.bfloat16)
+        self.twin = FoldedTwin(self.network, torch.bfloat16 if self.bfloat16 else None)
+        self.attacked = Passes(self.twin.network, bfloat16=self.bfloat16)
+        self.average = WeightAverage(self.network, config.optimizer.ema_decay)
+        self.optimizer = make_optimizer(self.network, config.optimizer)
+
+    def __call__(self, photos: Tensor, y: Tensor, phase: Phase, number: int) -> dict[str, float]:
+        """One optimiser step on (N, 3, S, S) uint8 photos and (N,) classes; its figures.
+
+        Raises NotFiniteError before such a loss meets the weights.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = phase.learning_rate
+        generator = generator_of(self.config.seed, "augment", number, device=self.device)
+        x = augment(photos, self.config.input_size, self.config.augment, generator)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        if phase.epsilon:
+            self.twin.refresh()
+        loss, figures = objective(self.trained, self.attacked, x, y, self.config, phase, number)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm)
+        shown = _read({**figures, "gradient_norm": norm})
+        if not (math.isfinite(shown["loss"]) and math.isfinite(shown["gradient_norm"])):
+            raise NotFiniteError("the loss is not finite")
+        self.optimizer.step()
+        self.average.update(self.network, number)
+        return shown
+
+    def averaged_passes(self) -> Passes:
+        """The averaged network, folded, to be validated in the precision of training."""
+        folded = FoldedTwin(self.average.network, torch.bfloat16 if self.bfloat16 else None).network
+        return Passes(folded, bfloat16=self.bfloat16)
+
+
+def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Fused: one pass over the weights. No decay on biases and normalisation."""
+    weights = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if config.name == "sgd":
+        nesterov = config.momentum > 0
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=nesterov, fused=True)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def _read(figures: dict[str, Tensor]) -> dict[str, float]:
+    """All scalars in one transfer: a GPU is waited for once a step."""
+    return dict(zip(figures, torch.stack([value.float() for value in figures.values()]).tolist(), strict=True))
