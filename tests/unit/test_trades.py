@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.precision import Passes, folded
+from model.folding import fold_batch_norms
+from train.precision import Passes
 from train.trades import START_NOISE, trades_loss
 
 pytestmark = pytest.mark.unit
@@ -155,7 +156,7 @@ def test_attacking_a_folded_copy_changes_nothing(distance):
             y,
             distance=distance,
             generator=torch.Generator().manual_seed(7),
-            attacked=folded(model) if fold else None,
+            attacked=fold_batch_norms(model) if fold else None,
         )
         terms.loss.backward()
         losses.append(terms.loss.detach())
