@@ -5,24 +5,14 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import Final
 
 from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
 
 from server.gate import Gate
 from server.openapi import openapi_document
-from server.problems import MethodNotAllowed, NotFound, Problem
+from server.pages import page
+from server.problems import Problem
 from server.service import Service
-
-PAGE: Final = Path(__file__).parent / "page" / "index.html"
-PAGE_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src blob:; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 def create_app(service: Service, on_failure: Callable[[], None] = lambda: None) -> Gate:
@@ -37,11 +27,11 @@ def create_app(service: Service, on_failure: Callable[[], None] = lambda: None) 
         watcher.cancel()
         service.close()
 
-    app = FastAPI(title="trades-bob", lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(title="trades-bob", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     app.openapi = openapi_document  # type: ignore[method-assign]  # by hand: the bodies are no pydantic models
+    _add_pages(app)
     _add_operations(app, service)
     app.add_exception_handler(Problem, _refuse)
-    app.add_exception_handler(HTTPException, _refuse)
     return Gate(app, service)
 
 
@@ -71,14 +61,21 @@ def _reload_on_hangup(service: Service) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-def _add_operations(app: FastAPI, service: Service) -> None:
-    page = PAGE.read_bytes()
+def _add_pages(app: FastAPI) -> None:
+    pages = {path: page(name) for path, name in (("/", "index"), ("/docs", "docs"))}
 
     @app.get("/")
     async def index() -> Response:
         """A page where a person drops a photo and sees the label."""
-        return Response(page, media_type="text/html", headers=PAGE_HEADERS)
+        return pages["/"]
 
+    @app.get("/docs")
+    async def docs() -> Response:
+        """What the interface has, and a form to try it."""
+        return pages["/docs"]
+
+
+def _add_operations(app: FastAPI, service: Service) -> None:
     @app.get("/livez")
     async def livez() -> Mapping[str, str]:
         """The process answers."""
@@ -102,11 +99,9 @@ def _add_operations(app: FastAPI, service: Service) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    """A problem, or a refusal of the framework's own, as the answer of a route."""
-    problem = error if isinstance(error, Problem) else NotFound("There is nothing here; /docs tells what there is.")
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        problem = MethodNotAllowed("This path has other methods.", allow=(error.headers or {}).get("Allow", "GET"))
-    visit = request.scope["visit"]
+    """A problem as the answer of a route."""
+    assert isinstance(error, Problem)
+    problem, visit = error, request.scope["visit"]
     visit.fields["reason"] = problem.slug
     response = Response(problem.body(visit.request_id), status_code=problem.status)
     response.raw_headers.extend(problem.headers())

@@ -28,7 +28,10 @@ MAX_PARTS_BESIDE = 16
 
 
 class BodyBudget:
-    """How many bytes of bodies may be held at once, over all requests."""
+    """How many bytes of bodies may be held at once, over all requests.
+
+    What has come counts, not what was announced: to announce costs nothing, and would shut others out.
+    """
 
     def __init__(self, max_body_bytes: int, max_buffered_bytes: int, timeout_s: float) -> None:
         self.max_body_bytes, self.max_buffered_bytes, self.timeout_s = max_body_bytes, max_buffered_bytes, timeout_s
@@ -64,9 +67,8 @@ class Body:
 
     async def read(self) -> bytes:
         """All of it. Raises TooLarge, SlowBody, Unavailable (over the budget) or ClientGone."""
-        length = int(self.announced) if self.announced is not None and self.announced.isdecimal() else 0
-        self._expect_size(length)
-        self._take(length)
+        if self.announced is not None and self.announced.isdecimal():
+            self._expect_size(int(self.announced))
         try:
             async with asyncio.timeout(self.budget.timeout_s):
                 return await self._collect()
@@ -84,8 +86,7 @@ class Body:
             chunks.append(chunk)
             received += len(chunk)
             self._expect_size(received)
-            if received > self.taken:
-                self._take(received - self.taken)
+            self._take(len(chunk))
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -102,6 +103,8 @@ def content_type(headers: Headers) -> tuple[str, bytes]:
     """The type in lower case, and the boundary of a form. Raises UnknownType when it is none that is read."""
     value, options = parse_options_header(headers.get("content-type", ""))
     kind = value.decode("latin-1").lower()
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnknownType("Send the body as it is, without a content encoding.")
     if kind not in (*PICTURE_TYPES, NPY_TYPE, FORM_TYPE):
         raise UnknownType(f"Send {', '.join(PICTURE_TYPES)}, {NPY_TYPE} or {FORM_TYPE}.")
     return kind, options.get(b"boundary", b"")

@@ -1,8 +1,8 @@
 """The gate before all routes: request ids, limits, problems as answers, counts and one log line per request."""
 
 import json
+import random
 import re
-import secrets
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -12,14 +12,15 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.bodies import ClientGone
-from server.problems import MethodNotAllowed, Problem
+from server.problems import MethodNotAllowed, NotFound, Problem
 from server.service import Answer, Service
 
-ROUTES: Final = frozenset(
-    {"/", "/predict", "/predict/batch", "/livez", "/readyz", "/metrics", "/info", "/docs", "/redoc", "/openapi.json"}
-)
+LABEL_ROUTES: Final = ("/predict", "/predict/batch")
+READ_ROUTES: Final = ("/", "/livez", "/readyz", "/metrics", "/info", "/docs", "/openapi.json")
+ALLOWED: Final = {**dict.fromkeys(LABEL_ROUTES, "POST, OPTIONS"), **dict.fromkeys(READ_ROUTES, "GET, HEAD, OPTIONS")}
 CLIENT_GONE: Final = 499
 """What the log and the metrics call a request whose client left; nobody gets it as an answer."""
+_ids: Final = random.Random()  # noqa: S311  (a name, no secret; seeded by the system once and not for each request)
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 _log = structlog.get_logger()
@@ -36,7 +37,7 @@ class Visit:
         self.status = 0
         self.fields: dict[str, object] = {}
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else f"{_ids.getrandbits(64):016x}"
         scope["visit"] = self
 
     @property
@@ -54,7 +55,8 @@ class Visit:
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send a whole answer."""
-        headers = [*headers, (b"content-length", str(len(body)).encode())]
+        if status != 204:
+            headers = [*headers, (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
@@ -88,13 +90,18 @@ class Gate:
             self._record(visit)
 
     async def _handle(self, visit: Visit, receive: Receive) -> None:
-        handler = self.label_routes.get(visit.scope["path"])
-        if handler is None:
-            await self.app(visit.scope, receive, visit.send)
-            return
-        if visit.scope["method"] != "POST":
-            raise MethodNotAllowed("Labels are asked for by POST.", allow="POST")
-        await handler(visit, Headers(scope=visit.scope), receive)
+        path, method = visit.scope["path"], visit.scope["method"]
+        handler = self.label_routes.get(path)
+        if method == "POST" and handler is not None:
+            await handler(visit, Headers(scope=visit.scope), receive)
+        elif path not in ALLOWED:
+            raise NotFound("There is nothing here; /docs tells what there is.")
+        elif method in ("GET", "HEAD") and handler is None:
+            await self.app({**visit.scope, "method": "GET"}, receive, visit.send)  # whoever sends drops HEAD's body
+        elif method == "OPTIONS":
+            await visit.answer(204, [(b"allow", ALLOWED[path].encode())], b"")
+        else:
+            raise MethodNotAllowed(f"This path has {ALLOWED[path]}.", ALLOWED[path])
 
     async def _predict(self, visit: Visit, headers: Headers, receive: Receive) -> None:
         answer = await self.service.predict(headers, receive, visit.address)
@@ -111,15 +118,16 @@ class Gate:
         await _send_answer(visit, answer, body)
 
     async def _refuse(self, visit: Visit, problem: Problem) -> None:
-        self.service.metrics.rejections.labels(problem.slug).inc()
         visit.fields["reason"] = problem.slug
         await visit.answer(problem.status, problem.headers(), problem.body(visit.request_id))
 
     def _record(self, visit: Visit) -> None:
         seconds = time.perf_counter() - visit.started
         path = visit.scope["path"]
-        route = path if path in ROUTES else "other"
+        route = path if path in ALLOWED else "other"
         self.service.metrics.count_request(route, visit.status, seconds)
+        if "reason" in visit.fields:
+            self.service.metrics.rejections.labels(visit.fields["reason"]).inc()
         if self.service.settings.log_requests:
             _log.info(
                 "request",

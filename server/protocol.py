@@ -24,6 +24,36 @@ def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem], None]) 
     return Bounded
 
 
+class Together:
+    """A transport whose writes of one turn of the event loop go out as one: the head of an answer with its body."""
+
+    __slots__ = ("_loop", "_parts", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._parts: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Take bytes; they leave in this turn."""
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def close(self) -> None:
+        """Close the connection once everything is sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._parts:
+            data, self._parts = b"".join(self._parts), []
+            if not self._transport.is_closing():
+                self._transport.write(data)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -37,9 +67,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connects: it may be one too many, and must send a whole head in time."""
         super().connection_made(transport)
+        self.transport = Together(transport, self.loop)  # type: ignore[assignment]
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._heads = 0
+        self._in_head = False
         self._start_head()
         if len(self.connections) > self.max_connections:
             self._refuse(Unavailable("Too many connections.", retry_after_s=1))
@@ -52,21 +85,32 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless the head has become too long."""
+        begun = self._heads
         super().data_received(data)
-        if self._head_timer is not None:
+        if self._head_timer is not None and self._heads == begun:  # else the data may hold more than this head
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(HeadTooLarge(f"The head of a request may have {MAX_HEAD_BYTES} bytes."))
+            self._expect_head(self._head_bytes)
+
+    def eof_received(self) -> None:
+        """The client will send no more; in the midst of a request it is told so, for it may still read."""
+        if self._in_head or (self.cycle is not None and self.cycle.more_body and not self.cycle.response_started):
+            self._refuse(Malformed("The request was cut short."))
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
+        self._heads += 1
+        self._in_head = True
         self._start_head()
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._end_head()
-        super().on_headers_complete()
+        self._expect_head(len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers))
+        if self.parser.should_upgrade() and self.parser.get_method() == b"POST":  # after which no body would be parsed
+            self._refuse(Malformed("HTTP/1.1 alone is spoken here: send pictures without Upgrade."))
+        if not self.transport.is_closing():
+            super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The body is whole; if it was answered already, the connection may serve on."""
@@ -93,7 +137,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes = 0
             self._head_timer = self.loop.call_later(self.header_timeout_s, self._head_too_late)
 
+    def _expect_head(self, count: int) -> None:
+        if count > MAX_HEAD_BYTES:
+            self._refuse(HeadTooLarge(f"The head of a request may have {MAX_HEAD_BYTES} bytes."))
+
     def _end_head(self) -> None:
+        self._in_head = False
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -107,8 +156,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._refuse(SlowHead(f"No whole request came in {self.header_timeout_s:g} seconds."))
 
+    @property
+    def _answering(self) -> bool:
+        """Whether a request is whole and its answer under way, into which nothing may be written."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
+
     def _refuse(self, problem: Problem) -> None:
         """Answer without the application, and close."""
+        if self.transport.is_closing():
+            return
         self._end_head()
         self.refused(problem)
         body = problem.body(request_id="-")
@@ -118,6 +175,6 @@ class BoundedProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        if self.cycle is None or self.cycle.response_complete:  # else an answer is under way already
+        if not self._answering:
             self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
         self.transport.close()

@@ -29,7 +29,7 @@ def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
     """
     bundle = _bundle(settings)
     listener = _listen(settings)
-    configure_logs()
+    log = configure_logs()
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises the signal again: end with 0, not 143
     service = Service(settings, bundle, factory)
     server: uvicorn.Server
@@ -54,7 +54,10 @@ def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
     )
     host, port = listener.getsockname()[:2]
     _log.info("listening", url=f"http://{host}:{port}", bundle=str(bundle))
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        log.drain()
     if service.fatal is not None:
         raise (BundleError if service.fatal.exit_code == BundleError.exit_code else TradesBobError)(str(service.fatal))
 

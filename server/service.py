@@ -5,8 +5,9 @@ N images, H height, W width, S side of the square.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,10 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
-from model.pixels import RESIZE_RULE, Pixels
+from model.pixels import RESIZE_RULE
 from server.batcher import Batcher, Job
 from server.bodies import FORM_TYPE, NPY_TYPE, Body, BodyBudget, ClientGone, content_type, read_form, read_npy
+from server.decode_pool import Decode, Outcome, Work
 from server.decoding import copy_array, decode_picture, expect_pictures
 from server.engine import Engine
 from server.limits import Admission, Keys, RateLimiter
@@ -29,9 +31,6 @@ from server.settings import Settings
 
 T = TypeVar("T")
 OPEN_RUNTIME: Final = "model.runtime:open_runtime"
-Decode = Callable[[Pixels, int], str]
-"""Fills a square, uint8 (S, S, 3), from a picture with at most so many pixels, and returns the hash of its pixels."""
-DECODE_TOGETHER = 8
 _log = structlog.get_logger()
 
 
@@ -45,6 +44,19 @@ class Answer:
     decode_s: float = 0.0
     queue_s: float = 0.0
     inference_s: float = 0.0
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome], decode_s: float) -> "Answer":
+        """An answer whose labels are still to come."""
+        problems = {index: one for index, one in enumerate(outcomes) if isinstance(one, Problem)}
+        hashes = [None if isinstance(one, Problem) else one for one in outcomes]
+        return cls([None] * len(outcomes), hashes, problems, decode_s)
+
+    def add(self, places: Sequence[int], job: Job) -> None:
+        """Fill in the labels of a job that is done, whose images have these places."""
+        self.queue_s, self.inference_s = job.queue_s, job.inference_s
+        for index, label in zip(places, job.labels, strict=True):
+            self.labels[index] = label
 
 
 class Service:
@@ -189,51 +201,39 @@ class Service:
     async def _classify(self, decoders: list[Decode], receive: Receive) -> Answer:
         """Decode into slots beside the loop, queue what is good, and wait for the labels."""
         engine = self.engine  # a reload in the meantime changes self.engine; this request stays with its own
-        slots = engine.batcher.reserve(len(decoders))
         squares = engine.memory.slots
-        answer = await self._decode(
-            [partial(decode, squares[slot]) for decode, slot in zip(decoders, slots, strict=True)]
-        )
-        engine.batcher.release([slots[index] for index in answer.problems])
-        good = [index for index in range(len(slots)) if index not in answer.problems]
-        if good:
-            job = await self._wait(engine.batcher, [slots[index] for index in good], receive)
-            answer.queue_s, answer.inference_s = job.queue_s, job.inference_s
-            self.metrics.queue.observe(job.queue_s)
-            self.metrics.count_labels(job.labels)
-            for index, label in zip(good, job.labels, strict=True):
-                answer.labels[index] = label
-        return answer
-
-    async def _decode(self, decoders: list[Callable[[int], str]]) -> Answer:
-        """Run the decoders in the threads, a few images a piece of work; a bad image is a problem of its own."""
+        slots = engine.batcher.reserve(len(decoders))
+        work = Work(engine.batcher, slots)
         started = time.perf_counter()
-        parts = [decoders[start : start + DECODE_TOGETHER] for start in range(0, len(decoders), DECODE_TOGETHER)]
-        answer = Answer([None] * len(decoders), [])
-        submit, most = asyncio.get_running_loop().run_in_executor, self.settings.max_pixels
-        for work in [submit(self._threads, _attempt_all, part, most) for part in parts]:
-            for outcome in await work:
-                if isinstance(outcome, Problem):
-                    answer.problems[len(answer.hashes)] = outcome
-                answer.hashes.append(None if isinstance(outcome, Problem) else outcome)
-        answer.decode_s = time.perf_counter() - started
-        self.metrics.decode.observe(answer.decode_s)
+        with self._bounded(work, engine.batcher, receive):
+            outcomes = await work.decode(self._threads, decoders, squares, self.settings.max_pixels)
+            answer = Answer.of(outcomes, time.perf_counter() - started)
+            self.metrics.decode.observe(answer.decode_s)
+            engine.batcher.release([slots[index] for index in answer.problems])
+            good = [index for index in range(len(slots)) if index not in answer.problems]
+            if good:
+                job = await work.wait([slots[index] for index in good])
+                self.metrics.queue.observe(job.queue_s)
+                self.metrics.count_labels(job.labels)
+                answer.add(good, job)
         return answer
 
-    async def _wait(self, batcher: Batcher, slots: list[int], receive: Receive) -> Job:
-        """Queue the slots and wait, as long as the client does and the deadline allows."""
-        job = batcher.submit(slots)
+    @contextmanager
+    def _bounded(self, work: Work, batcher: Batcher, receive: Receive) -> Iterator[None]:
+        """End the work when its client leaves or its time is over."""
         loop = asyncio.get_running_loop()
-        late = Unavailable("The time for this request is over.", retry_after_s=batcher.retry_after_s())
-        timer = loop.call_later(self.settings.request_timeout_s, batcher.drop, job, late)
+
+        def too_late() -> None:
+            work.end(Unavailable("The time for this request is over.", retry_after_s=batcher.retry_after_s()))
+
+        timer = loop.call_later(self.settings.request_timeout_s, too_late)
         watcher = loop.create_task(_until_gone(receive))
-        watcher.add_done_callback(lambda task: None if task.cancelled() else batcher.drop(job, ClientGone()))
+        watcher.add_done_callback(lambda task: None if task.cancelled() else work.end(ClientGone()))
         try:
-            await job.done
+            yield
         finally:
             timer.cancel()
             watcher.cancel()
-        return job
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
@@ -248,21 +248,6 @@ class Service:
         }
         config = WorkerConfig(self.bundle, settings.max_queue, options, self.factory)
         return Engine(config, settings.worker_timeout_s, self.metrics.count_batch)
-
-
-def _attempt_all(decoders: list[Callable[[int], str]], max_pixels: int) -> list[str | Problem]:
-    """The hash of each image, or its problem."""
-    return [_attempt(decode, max_pixels) for decode in decoders]
-
-
-def _attempt(decode: Callable[[int], str], max_pixels: int) -> str | Problem:
-    try:
-        return decode(max_pixels)
-    except Problem as problem:
-        return problem
-    except Exception:  # noqa: BLE001  (a defect of ours must neither cost the slot nor the neighbours)
-        _log.exception("decoding failed")
-        return Problem("The picture could not be decoded.")
 
 
 def _one_file(body: bytes, boundary: bytes) -> list[bytes]:

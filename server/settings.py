@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     keep_alive_s: float = Field(default=30, gt=0)
     """Time an idle connection stays open between requests."""
     request_timeout_s: float = Field(default=30, gt=0)
-    """Time from the whole body to the label; work that is not begun by then is dropped (503)."""
+    """Time from the whole body to the label, decoding and queue alike; what is not begun by then is dropped (503)."""
     drain_timeout_s: float = Field(default=25, gt=0)
     """Time that requests in hand get after SIGTERM."""
     worker_timeout_s: float = Field(default=60, gt=0)

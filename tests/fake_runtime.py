@@ -38,7 +38,8 @@ class FakeRuntime:
 
 
 def open_runtime(bundle: Path, **_: object) -> FakeRuntime:
-    """The factory that the service is given."""
+    """The factory that the service is given. FAKE_OPEN_S slows it down."""
+    time.sleep(float(os.environ.get("FAKE_OPEN_S", "0")))
     return FakeRuntime(bundle)
 
 

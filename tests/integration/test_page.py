@@ -124,6 +124,43 @@ def test_a_phone_needs_no_sideways_scrolling(page: "Page", photo: Path) -> None:
         page.screenshot(path=Path(folder) / "page.png")
 
 
+def test_the_interface_is_described_and_can_be_tried(page: "Page", server: LiveServer, photo: Path) -> None:
+    page.goto(f"{server.url}/docs")
+    for operation in ("POST /predict", "POST /predict/batch", "GET /info", "GET /readyz"):
+        assert page.get_by_role("heading", name=operation, exact=True).is_visible()
+    info = page.locator("section").filter(has=page.get_by_role("heading", name="GET /info", exact=True))
+    info.get_by_role("button", name="Send").click()
+    info.get_by_role("status").filter(has_text='"input_size":32').wait_for(timeout=10_000)
+    for path, files, words in (
+        ("/predict", [photo], '{"label": "bird"}'),
+        ("/predict/batch", [photo] * 2, '"bird", "bird"'),
+    ):
+        box = page.locator("section").filter(has=page.get_by_role("heading", name=f"POST {path}", exact=True))
+        box.get_by_label("File").set_input_files(files)
+        box.get_by_role("button", name="Send").press("Enter")
+        box.get_by_role("status").filter(has_text=words).wait_for(timeout=10_000)
+        assert "pixels-sha256: " in box.get_by_role("status").inner_text()
+    box = page.locator("section").filter(has=page.get_by_role("heading", name="POST /predict", exact=True))
+    box.get_by_label("Type of the body").select_option("application/x-npy")
+    box.get_by_role("button", name="Send").click()
+    box.get_by_role("status").filter(has_text="urn:trades-bob:not-an-image").wait_for(timeout=10_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_nothing_comes_from_other_hosts(browser: object, server: LiveServer, path: str) -> None:
+    page = browser.new_page()  # type: ignore[attr-defined]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    response = page.goto(server.url + path)
+    page.wait_for_load_state("networkidle")
+    assert asked
+    assert [url for url in asked if not url.startswith((server.url, "blob:"))] == []
+    assert "unsafe" not in response.headers["content-security-policy"]
+    assert page.get_by_role("heading", level=1).is_visible()
+    page.close()
+
+
 def test_what_is_no_photo_gets_a_reason(page: "Page", tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"no picture")
     page.set_input_files("#file", tmp_path / "x.png")

@@ -11,7 +11,7 @@ import pytest
 
 from model.pixels import RESIZE_RULE, load_square, pixels_sha256, to_square
 from tests.fake_runtime import SIZE, square
-from tests.live_server import NPY, LiveServer, encoded, live_server, npy
+from tests.live_server import NPY, LiveServer, encoded, live_server, npy, wait_for
 
 pytestmark = pytest.mark.integration
 FACTORY = "tests.fake_runtime:open_runtime"
@@ -146,7 +146,7 @@ def test_methods_and_paths(client: httpx.Client) -> None:
     for path in ("/predict", "/predict/batch"):
         answer = client.get(path)
         expect_problem(answer, 405, "method-not-allowed")
-        assert answer.headers["allow"] == "POST"
+        assert answer.headers["allow"] == "POST, OPTIONS"
     expect_problem(client.post("/info"), 405, "method-not-allowed")
 
 
@@ -180,6 +180,7 @@ def test_each_request_is_logged_with_its_id(client: httpx.Client, server: LiveSe
     client.post("/predict", content=npy(square("bird")), headers={**NPY, "x-request-id": "mine-1"})
     evil = client.get("/livez", headers={"x-request-id": "a b\tc"})
     assert re.fullmatch("[0-9a-f]{16}", evil.headers["x-request-id"])
+    wait_for(lambda: evil.headers["x-request-id"] in server.log)
     lines = [json.loads(line) for line in server.log.splitlines()]
     (line,) = [line for line in lines if line.get("request_id") == "mine-1"]
     assert (line["route"], line["status"], line["images"]) == ("/predict", 200, 1)
