@@ -17,6 +17,8 @@ _CLICK_EXCEPTION: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
 )
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="A robust bird-or-bicycle classifier, its label-only service, and the attacks on it.",
     add_completion=False,
@@ -45,11 +47,14 @@ def _root(context: typer.Context) -> None:
 def main() -> None:
     """Run the command line. Exit 0: done; 2: the user's mistake, one line on stderr; 1: anything else."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # newer typers answer an interrupt with the code alone
+            raise KeyboardInterrupt
+        sys.exit(code)
     except _CLICK_EXCEPTION as error:
         _fail(error.format_message(), 2)  # type: ignore[attr-defined]
     except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted", 130)
+        _fail("interrupted", INTERRUPTED)
     except TradesBobError as error:
         _fail(str(error), error.exit_code)
 

@@ -45,5 +45,9 @@ class TrainingError(TradesBobError):
     """Training cannot go on: the loss is not finite, a process died, the disk is full."""
 
 
+class DownloadError(TradesBobError):
+    """A file of a data set cannot be had, or cannot be written."""
+
+
 class EndpointError(TradesBobError):
     """A live endpoint cannot be reached, or answers something that is no label."""

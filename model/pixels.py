@@ -26,9 +26,10 @@ MAX_ASPECT: Final = 50
 """Pictures whose sides differ more are refused: a 20,000 x 1 line would be resized to gigabytes."""
 
 
-def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode a PNG, JPEG, WebP or BMP into an upright RGB picture; the first frame of an animation.
+def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright: bool = True) -> Image.Image:
+    """Decode a PNG, JPEG, WebP or BMP into an RGB picture; the first frame of an animation.
 
+    `upright`: whether an EXIF orientation is applied.
     Raises ImageError for anything else, for a truncated file, and for more than `max_pixels` pixels.
     """
     name = source.name if isinstance(source, Path) else "the picture"
@@ -38,7 +39,8 @@ def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS) -> Image.Im
             raise ImageTooLargeError(
                 f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read"
             )
-        ImageOps.exif_transpose(picture, in_place=True)
+        if upright:
+            ImageOps.exif_transpose(picture, in_place=True)
         picture.load()
         return _to_rgb(picture)
 

@@ -21,6 +21,7 @@ from model.files import write_json
 from model.labels import CLASSES
 from model.photos import Photo, find_photos
 from model.pixels import Pixels, load_square
+from train.digest import DataDigest
 
 CHUNK: Final = 256
 
@@ -96,7 +97,7 @@ def _state_of(photos: list[Photo], size: int) -> str:
 def _build(photos: list[Photo], size: int, stem: Path, folder: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     kept: list[Photo] = []
-    digest = hashlib.sha256()
+    digest = DataDigest()
     partial = stem.with_suffix(f".{os.getpid()}.partial")
     try:
         with (
@@ -111,7 +112,7 @@ def _build(photos: list[Photo], size: int, stem: Path, folder: Path) -> None:
                         continue
                     content_digest, pixels = decoded
                     file.write(pixels.tobytes())
-                    digest.update(f"{photo.name}\0{content_digest}\n".encode())
+                    digest.add(photo.name, content_digest)
                     kept.append(photo)
                 report(start + len(chunk))
         partial.replace(stem.with_suffix(".u8"))

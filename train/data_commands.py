@@ -26,3 +26,44 @@ def synthesize(
 
     draw(out, per_class, size, seed)
     print(out)
+
+
+@data_app.command()
+def download(
+    out: Annotated[Path, typer.Option(help="Folder for test/, train/ and extras/; started again, it goes on.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="test, train or extras; repeatable; all of them without.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write what was verified here.")] = None,
+) -> None:
+    """Download the official bird-or-bicycle photos and verify them."""
+    from train.official import SPLITS
+    from train.official.download import GONE
+    from train.official.download import download as bring
+    from train.official.settings import read_settings
+
+    manifest = bring(out, split or SPLITS, read_settings())
+    _verify(out, json_file)
+    if any(reason != GONE for reason in manifest.missing.values()):
+        raise typer.Exit(1)
+
+
+@data_app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Splits, or one folder with bicycle/ and bird/.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the findings here.")] = None,
+) -> None:
+    """Are these photos fit to train and to measure on? Exit 0: yes; 1: no."""
+    _verify(folder, json_file)
+
+
+def _verify(folder: Path, json_file: Path | None) -> None:
+    from model.files import write_json
+    from train.verify import verify as look
+
+    found = look(folder)
+    print("\n".join(found.lines()))
+    if json_file is not None:
+        write_json(json_file, found.as_json())
+    if not found.fit:
+        raise typer.Exit(1)

@@ -9,6 +9,8 @@ from model.errors import ConfigError
 from server.openapi import openapi_document
 from server.problems import PROBLEMS
 from server.settings import Settings, read_settings
+from train.official.settings import DownloadSettings
+from train.official.settings import read_settings as read_download_settings
 
 pytestmark = pytest.mark.unit
 MANUAL = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
@@ -59,3 +61,17 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert read_settings().port == 1234
     assert read_settings(port=None).port == 1234
     assert read_settings(port=5).port == 5
+
+
+def test_the_download_settings_are_documented() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    for name, field in DownloadSettings.model_fields.items():
+        meaning = " ".join((field.description or "").split())
+        assert meaning
+        assert f"| `TRADES_BOB_DOWNLOAD_{name.upper()}` | {field.default} | {meaning} |" in manual
+
+
+def test_mistakes_in_download_settings_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADES_BOB_DOWNLOAD_WORKERS", "none")
+    with pytest.raises(ConfigError, match=r"^TRADES_BOB_DOWNLOAD_WORKERS: "):
+        read_download_settings()

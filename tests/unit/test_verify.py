@@ -1,0 +1,109 @@
+"""`trades-bob data verify`: each fault of a set is one line, and a sound set has none."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from model.errors import DataError
+from train.cache import open_cache
+from train.verify import SHOWN, Verification, verify
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def folder(tiny_photos: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(tiny_photos, tmp_path / "set")
+
+
+def lines(found: Verification) -> list[str]:
+    return [finding.line() for finding in found.findings]
+
+
+def test_a_sound_set(folder: Path) -> None:
+    (folder / "README.md").write_text("read me")
+    found = verify(folder)
+    assert found.fit
+    assert lines(found) == []
+    assert [split.name for split in found.splits] == ["train", "val"]
+    assert found.splits[0].counts == {"bicycle": 16, "bird": 16}
+    assert list(found.lines())[-1] == f"fit  {folder}: 0 errors, 0 notes"
+    assert verify(folder / "val").splits[0].sha256 == found.splits[1].sha256
+
+
+def test_the_digest_is_the_caches_with_a_corrupt_photo_too(folder: Path) -> None:
+    (folder / "train" / "bird" / "005.png").write_bytes(b"no picture")
+    digest = open_cache(folder / "train", 32).digest
+    found = verify(folder)
+    assert found.splits[0].sha256 == digest
+    assert found.splits[0].counts == {"bicycle": 16, "bird": 15}
+    (line,) = lines(found)
+    assert line.startswith("error: cannot be read: train/bird/005.png: ")
+
+
+def test_a_truncated_photo_is_found(folder: Path) -> None:
+    path = folder / "val" / "bird" / "000.png"
+    path.write_bytes(path.read_bytes()[:-300])
+    assert lines(verify(folder)) == [
+        "error: cannot be read: val/bird/000.png: the picture is no readable PNG, JPEG, WebP or BMP picture"
+    ]
+
+
+def test_duplicates_are_told_by_where_they_are(folder: Path) -> None:
+    photo = Image.open(folder / "train" / "bird" / "000.png")
+    photo.save(folder / "val" / "bird" / "leaked.bmp")  # the same pixels in another format
+    for name in ("001.png", "002.png"):
+        shutil.copy(folder / "train" / "bicycle" / name, folder / "train" / "bicycle" / f"again-{name}")
+    shutil.copy(folder / "val" / "bird" / "003.png", folder / "val" / "bicycle" / "contradicts.png")
+    found = verify(folder)
+    assert sorted(lines(found)) == [
+        "error: the same picture in both classes: val/bicycle/contradicts.png, val/bird/003.png",
+        "error: the same picture in two splits: train/bird/000.png, val/bird/leaked.bmp",
+        "note: the same picture twice: train/bicycle/001.png, train/bicycle/again-001.png",
+        "note: the same picture twice: train/bicycle/002.png, train/bicycle/again-002.png",
+    ]
+    alone = verify(folder / "val")
+    assert lines(alone) == ["error: the same picture in both classes: bicycle/contradicts.png, bird/003.png"]
+
+
+def test_what_is_missing_or_beside_is_told(folder: Path) -> None:
+    shutil.rmtree(folder / "train" / "bird")
+    (folder / "train" / "cat").mkdir()
+    (folder / "val" / "bird" / "list.txt").write_text("")
+    (folder / "test").mkdir()
+    (folder / "originals").mkdir()
+    assert lines(verify(folder)) == [
+        "note: no photos: originals/ has neither bicycle/ nor bird/",
+        "error: no photos: test/ has neither bicycle/ nor bird/",
+        "error: a class is missing: train/bird/ has no picture",
+        "note: not read: train/cat/ is no class",
+        "note: not read: val/bird/ has 1 other files, list.txt first",
+    ]
+
+
+def test_many_findings_of_a_kind_are_counted(folder: Path) -> None:
+    for number in range(SHOWN + 5):
+        (folder / "val" / "bird" / f"bad-{number:02}.jpg").write_bytes(b"")
+    told = list(verify(folder).lines())
+    assert sum("cannot be read" in line for line in told) == SHOWN + 1
+    assert "... and 5 more of: cannot be read (--json FILE has all)" in told
+    assert len(verify(folder).as_json()["findings"]) == SHOWN + 5
+
+
+def test_no_set_at_all(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        verify(tmp_path / "none")
+    with pytest.raises(DataError, match="neither bicycle/ and bird/ in it"):
+        verify(tmp_path)
+
+
+def test_the_command_ends_with_1_for_an_unfit_set(folder: Path) -> None:
+    (folder / "val" / "bird" / "bad.jpg").write_bytes(b"")
+    command = [sys.executable, "-m", "trades_bob", "data", "verify", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == f"not fit  {folder}: 1 errors, 0 notes"
