@@ -52,13 +52,10 @@ def draw_maps(
     return uniform * torch.tensor([span.angle_degrees, span.shift, span.shift], device=device, dtype=dtype)
 
 
-def draw_scales(n: int, span: SpatialRange, generator: Generator | None = None) -> float | Tensor:
+def draw_scales(n: int, span: SpatialRange, generator: Generator | None = None) -> Tensor:
     """What `apply_maps` takes as scale: (n,) values between `least_scale` and `scale`, or `scale` alone."""
-    if span.least_scale is None:
-        return span.scale
-    device = generator.device if generator is not None else "cpu"
-    drawn: Tensor = torch.empty(n, device=device).uniform_(span.least_scale, span.scale, generator=generator)
-    return drawn
+    scales = torch.full((n,), span.scale, device=generator.device if generator is not None else "cpu")
+    return scales if span.least_scale is None else scales.uniform_(span.least_scale, span.scale, generator=generator)
 
 
 def apply_maps(x: Tensor, maps: Tensor, scale: float | Tensor = SpatialRange.scale) -> Tensor:

@@ -1,5 +1,6 @@
 """What a person sees on the terminal: a bar where there is one, plain lines elsewhere; all of it on stderr."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_LINE_EVERY_S = 10.0
+_SPEAKS = os.environ.get("RANK", "0") == "0"  # torchrun's
 
 
 class Report(Protocol):
@@ -20,14 +22,16 @@ class Report(Protocol):
 
 
 def say(line: str) -> None:
-    """One plain line to stderr; stdout is for results."""
+    """One plain line to stderr; stdout is for results. Of the processes of one run only the first speaks."""
+    if not _SPEAKS:
+        return
     Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(line)
 
 
 @contextmanager
 def progress(title: str, total: float) -> Iterator[Report]:
     """Show long work: a bar with figures and the time left on a terminal, a line every 10 s otherwise."""
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and _SPEAKS:
         with _bar(title, total) as report:
             yield report
     else:

@@ -12,6 +12,7 @@ from model.errors import DataError, TrainingError
 from model.files import replace_file
 
 FILE = "checkpoint.pt"
+GO_ON = "the last checkpoint is whole, and --resume goes on from it"
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,20 @@ class Checkpoint:
 
 
 def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:
-    """Replace OUT/checkpoint.pt. Raises TrainingError, one line, when the disk does not take it."""
+    """Replace OUT/checkpoint.pt.
+
+    Raises TrainingError, one line, when the disk does not take it or a weight or statistic is not finite: a finite loss
+    may come of a network whose statistics have overflowed.
+    """
+    broken = [name for name, tensor in checkpoint.network.items() if not tensor.isfinite().all()]
+    if broken:
+        raise TrainingError(f"{broken[0]} is not finite after step {checkpoint.step}; not saved: {GO_ON}")
     buffer = io.BytesIO()
     torch.save(vars(checkpoint), buffer)
     try:
         replace_file(out / FILE, buffer.getvalue())
     except OSError as error:
-        raise TrainingError(
-            f"{out / FILE}: {error.strerror}; the checkpoint before it is whole, --resume goes on"
-        ) from error
+        raise TrainingError(f"{out / FILE}: {error.strerror}; {GO_ON}") from error
 
 
 def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:

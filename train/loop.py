@@ -2,12 +2,14 @@
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import kornia
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model.architecture import PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, read_metadata, save_bundle
@@ -18,10 +20,11 @@ from model.vision import torchvision
 from train.batches import BalancedBatches
 from train.cache import PhotoCache, open_cache
 from train.checkpoint import FILE as CHECKPOINT_FILE
-from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.checkpoint import GO_ON, Checkpoint, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.feed import Feed
 from train.pretrained import imagenet_weights
+from train.ranks import ALONE, Ranks, joined, own_device
 from train.schedule import Phase, phase_at
 from train.step import NotFiniteError, TrainStep
 from train.validation import Validation, natural_logits, validate
@@ -36,14 +39,14 @@ def train(config: TrainConfig, data: Path, out: Path, *, resume: bool = False, d
 
     Returns the figures of the released weights on `val`. Raises ConfigError, DataError or TrainingError in one line.
     """
-    if not resume and (out / CHECKPOINT_FILE).exists():
-        raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, data, out, _device(device))
-    if resume:
-        trainer.resume()
-    trainer.run()
-    return trainer.release()
+    own = _device(device)
+    with joined(own) as ranks, _disk_in_one_line(out):
+        _open_folder(out, resume)
+        trainer = Trainer(config, data, out, own, ranks)
+        if resume:
+            trainer.resume()
+        trainer.run()
+        return trainer.release()
 
 
 def _device(name: str) -> torch.device:
@@ -51,22 +54,43 @@ def _device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise DataError("--device cuda: this machine or this torch has no CUDA; use --device cpu")
-    return torch.device(name)
+    return own_device(name)
+
+
+def _open_folder(out: Path, resume: bool) -> None:
+    if not resume and (out / CHECKPOINT_FILE).exists():
+        raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be made a folder: {error.strerror}; choose another --out") from error
+    for left_over in out.glob(f".{CHECKPOINT_FILE}.*"):  # of a process that was killed while it wrote
+        left_over.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_in_one_line(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(f"{error.filename or out}: {error.strerror or error}; {GO_ON}") from error
 
 
 class Trainer:
     """One run. Everything random follows from (seed, step), so only weights and counters are kept from step to step."""
 
-    def __init__(self, config: TrainConfig, data: Path, out: Path, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, data: Path, out: Path, device: torch.device, ranks: Ranks = ALONE) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.config, self.out, self.device = config, out, device
-        self.photos = open_cache(data / "train", config.stored_size)
-        self.val = open_cache(data / "val", config.input_size)
+        self.config, self.out, self.device, self.ranks = config, out, device, ranks
+        with ranks.one_after_the_first():
+            self.photos = open_cache(data / "train", config.stored_size)
+            self.val = open_cache(data / "val", config.input_size)
+            network = _initial_network(config)
         self.batches = BalancedBatches(self.photos.labels, config.batch_size, config.seed)
         self.feed = Feed(self.photos, self.batches.at, device)
         self.start_sha256 = read_metadata(config.start_from).weights_sha256 if config.start_from else None
-        self.train_step = TrainStep(_initial_network(config), config, device)
+        self.train_step = TrainStep(network, config, device, ranks)
         self.network, self.average = self.train_step.network, self.train_step.average
         self.optimizer = self.train_step.optimizer
         self.steps_per_epoch = max(len(self.photos) // config.batch_size, 1)
@@ -81,7 +105,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train until the steps are done or robust accuracy has not risen for `patience` validations."""
-        log = MetricsLog(self.out, self.step)
+        log = MetricsLog(self.out, self.step, writes=self.ranks.first)
         every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
         saved_at = time.monotonic()
         with progress("training", self.total_steps) as report:
@@ -91,7 +115,7 @@ class Trainer:
                 validated = self.step % every == 0 or last
                 if validated:
                     self._validate(log)
-                if validated or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                if self.ranks.first and (validated or time.monotonic() - saved_at > CHECKPOINT_EVERY_S):
                     save_checkpoint(self.out, self._checkpoint())
                     saved_at = time.monotonic()
         if self.step < self.total_steps:
@@ -102,7 +126,12 @@ class Trainer:
         network = self.average.network
         network.load_state_dict(self.best)
         validation = self._measure(network, attacked=len(self.val))  # in float32, as it will serve
-        logits = natural_logits(network, self.val)
+        logits = natural_logits(network, self.val, self.ranks)
+        if self.ranks.first:
+            self._write(network, validation, logits)
+        return validation
+
+    def _write(self, network: PixelClassifier, validation: Validation, logits: Tensor) -> None:
         metadata = BundleMetadata(
             input_size=self.config.input_size,
             abstain_below=calibrate(logits, self.config.coverage),
@@ -113,11 +142,11 @@ class Trainer:
         save_bundle(self.out, network, metadata)
         draw_curves(self.out)
         print_table(validation, f"{self.out}: epsilon {self.config.loss.epsilon:.4f} {self.config.loss.distance}")
-        return validation
 
     def resume(self) -> None:
         """Go on from OUT/checkpoint.pt where there is one."""
         found = load_checkpoint(self.out, self._fingerprint())
+        self.ranks.assert_equal([-1 if found is None else found.step], "the step to resume from")
         if found is None:
             say(f"{self.out}: no checkpoint yet, starting from the beginning")
             return
@@ -155,6 +184,8 @@ class Trainer:
 
     def _validate(self, log: MetricsLog) -> None:
         validation = self._measure(self.train_step.averaged_passes(), self.config.validation.photos)
+        weights = sum(float(weight.double().sum()) for weight in self.average.network.parameters())
+        self.ranks.assert_equal([weights, *validation.flat().values()], "the weights and their validation")
         log.add(self.step, self.epoch, **validation.flat())
         say(f"epoch {self.epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
         robust, full = validation.robust.at_100, self._at_full_strength()
@@ -174,7 +205,7 @@ class Trainer:
     def _measure(self, network: nn.Module, attacked: int) -> Validation:
         steps = self.config.validation.perturb_steps
         span = self.config.spatial.span
-        return validate(network, self.val, self.config.loss, span, attacked=attacked, steps=steps)
+        return validate(network, self.val, self.config.loss, span, attacked=attacked, steps=steps, ranks=self.ranks)
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from train.config import LossConfig, TrainConfig
-from train.randomness import generator_of
 from train.schedule import Phase
 from train.trades import ascend, attack_mode, trades_loss
 from train.views import random_view, worst_view
@@ -20,14 +19,20 @@ Figures = dict[str, Tensor]
 
 
 def objective(
-    network: nn.Module, attacked: nn.Module, x: Tensor, y: Tensor, config: TrainConfig, phase: Phase, step: int
+    network: nn.Module,
+    attacked: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    config: TrainConfig,
+    phase: Phase,
+    generator: Generator,
 ) -> tuple[Tensor, Figures]:
     """(N, 3, H, W) in [0, 1] and (N,) classes -> the loss to differentiate, and its figures for the log.
 
     `attacked` computes what `network` computes in eval mode; perturbations and worst maps are searched on it.
+    The generator gives the maps and the noise.
     """
     span = config.spatial.span.scaled(phase.spatial_share)
-    generator = generator_of(config.seed, "views", step, device=x.device)
     x_natural = random_view(x, span, generator) if config.spatial.both_views else x
     if phase.epsilon == 0:
         return _cross_entropy(network, x_natural, y, config.loss)

@@ -15,9 +15,11 @@ from model.folding import FoldedTwin
 from train.augment import augment
 from train.average import WeightAverage
 from train.config import OptimizerConfig, TrainConfig
+from train.global_norm import normalise_globally
 from train.objective import objective
 from train.precision import Passes, takes_bfloat16
 from train.randomness import generator_of
+from train.ranks import ALONE, Ranks
 from train.schedule import Phase
 
 
@@ -28,8 +30,11 @@ class NotFiniteError(TrainingError):
 class TrainStep:
     """The network and all that moves with it. Everything random in a call follows from (seed, number)."""
 
-    def __init__(self, network: PixelClassifier, config: TrainConfig, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self, network: PixelClassifier, config: TrainConfig, device: torch.device, ranks: Ranks = ALONE
+    ) -> None:
+        self.config, self.device, self.ranks = config, device, ranks
+        self.rows = ranks.rows(config.batch_size)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.bfloat16 = takes_bfloat16(config.precision, device)
         self.trained = Passes(self.network, bfloat16=self.bfloat16)
@@ -37,11 +42,13 @@ class TrainStep:
         self.attacked = Passes(self.twin.network, bfloat16=self.bfloat16)
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
         self.optimizer = make_optimizer(self.network, config.optimizer)
+        normalise_globally(self.network, ranks)  # last, so that the copies above keep torch's own
 
     def __call__(self, photos: Tensor, y: Tensor, phase: Phase, number: int) -> dict[str, float]:
-        """One optimiser step on (N, 3, S, S) uint8 photos and (N,) classes; its figures.
+        """One optimiser step on the global batch, (N, 3, S, S) uint8 photos and (N,) classes; its figures.
 
-        Raises NotFiniteError before such a loss meets the weights.
+        With several processes each works on its own rows once the photos are augmented, which mixes them. Raises
+        NotFiniteError before such a loss meets the weights.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = phase.learning_rate
@@ -51,8 +58,12 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         if phase.epsilon:
             self.twin.refresh()
-        loss, figures = objective(self.trained, self.attacked, x, y, self.config, phase, number)
+        rows = self.rows
+        views = self.ranks.generator_of(len(x), self.config.seed, "views", number, device=self.device)
+        loss, figures = objective(self.trained, self.attacked, x[rows], y[rows], self.config, phase, views)
         loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        self.ranks.average_([*gradients, *figures.values()])
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm)
         shown = _read({**figures, "gradient_norm": norm})
         if not (math.isfinite(shown["loss"]) and math.isfinite(shown["gradient_norm"])):

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from train.randomness import drawn
+
 Distance = Literal["l_inf", "l_2"]
 Objective = Callable[[Tensor], Tensor]
 """(N, C, H, W) -> scalar to be raised, a sum over the batch of terms that each depend on one image alone."""
@@ -106,7 +108,7 @@ def ascend(
 ) -> Tensor:
     """Projected gradient ascent from `centre` plus normal noise: (N, C, H, W) in the ball and in [0, 1], detached."""
     move, project = _GEOMETRY[distance]
-    x = centre + start_noise * torch.randn(centre.shape, generator=generator, device=centre.device, dtype=centre.dtype)
+    x = centre + start_noise * drawn(len(centre), generator, lambda n: _normal(centre, n, generator))
     for _ in range(steps):
         x.requires_grad_(True)
         with torch.enable_grad():
@@ -130,6 +132,11 @@ def attack_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
         for weight in weights:
             weight.requires_grad_(True)
+
+
+def _normal(like: Tensor, n: int, generator: Generator | None) -> Tensor:
+    """(n, C, H, W) normal noise beside images such as `like`."""
+    return torch.randn(n, *like.shape[1:], generator=generator, device=like.device, dtype=like.dtype)
 
 
 def _sign(gradient: Tensor) -> Tensor:

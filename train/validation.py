@@ -3,7 +3,7 @@
 N photos, S side of the network's input.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -15,10 +15,13 @@ from model.decision import calibrate, confidence
 from train.cache import PhotoCache
 from train.config import LossConfig
 from train.randomness import generator_of
+from train.ranks import ALONE, Ranks
 from train.trades import ascend, attack_mode
 from train.views import random_view
 
 BATCH = 50
+Change = Callable[[Tensor, Tensor, int], Tensor]
+"""(N, 3, S, S) in [0, 1], (N,) classes and the batch's number -> (N, 3, S, S)."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +48,45 @@ class Validation:
 
 
 def validate(
-    network: nn.Module, photos: PhotoCache, loss: LossConfig, span: SpatialRange, *, attacked: int, steps: int
+    network: nn.Module,
+    photos: PhotoCache,
+    loss: LossConfig,
+    span: SpatialRange,
+    *,
+    attacked: int,
+    steps: int,
+    ranks: Ranks = ALONE,
 ) -> Validation:
     """Natural accuracy on all photos, robust accuracy on `attacked` of them, balanced and always the same ones.
 
     Each attacked photo goes through one random map of the span, then PGD on the cross-entropy with the loss's norm and
     full epsilon, `steps` steps of 2.5 epsilon / steps from a random start.
     """
-    device = next(network.parameters()).device
-    every = torch.arange(len(photos))
-    natural = torch.cat([network_logits(network, x) for x, _ in _batches(photos, every, device)])
+
+    def attack(x: Tensor, y: Tensor, number: int) -> Tensor:
+        generator = generator_of("validation", number, device=x.device)
+        return _pgd(network, random_view(x, span, generator), y, loss, steps, generator)
+
+    natural = natural_logits(network, photos, ranks)
     some = _balanced(photos.labels, attacked)
-    robust = torch.cat(
-        [
-            network_logits(network, _pgd(network, random_view(x, span, generator), y, loss, steps, generator))
-            for number, (x, y) in enumerate(_batches(photos, some, device))
-            for generator in [generator_of("validation", number, device=device)]
-        ]
-    )
-    return Validation(accuracy(natural, photos.labels), accuracy(robust, photos.labels[some]), len(every), len(some))
+    robust = _logits(network, photos, some, attack, ranks)
+    return Validation(accuracy(natural, photos.labels), accuracy(robust, photos.labels[some]), len(photos), len(some))
 
 
-def natural_logits(network: nn.Module, photos: PhotoCache) -> Tensor:
+def natural_logits(network: nn.Module, photos: PhotoCache, ranks: Ranks = ALONE) -> Tensor:
     """(N, 2) logits of all photos, on the CPU."""
+    return _logits(network, photos, torch.arange(len(photos)), lambda x, *_: x, ranks)
+
+
+def _logits(network: nn.Module, photos: PhotoCache, indices: Tensor, changed: Change, ranks: Ranks) -> Tensor:
+    """(n, 2) logits of the changed photos; the processes take the batches in turn, and all get all of them."""
     device = next(network.parameters()).device
-    return torch.cat([network_logits(network, x) for x, _ in _batches(photos, torch.arange(len(photos)), device)])
+    logits = torch.zeros(len(indices), 2)
+    for number, part in enumerate(torch.split(torch.arange(len(indices)), BATCH)):
+        if number % ranks.world == ranks.rank:
+            x, y = _batch(photos, indices[part], device)
+            logits[part] = network_logits(network, changed(x, y, number))
+    return ranks.sum_(logits)
 
 
 @torch.no_grad()
@@ -110,6 +127,5 @@ def _balanced(labels: Tensor, count: int) -> Tensor:
     return torch.cat(rows)
 
 
-def _batches(photos: PhotoCache, indices: Tensor, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    for part in torch.split(indices, BATCH):
-        yield photos.take(part).to(device).float() / 255, photos.labels[part].to(device)
+def _batch(photos: PhotoCache, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    return photos.take(indices).to(device).float() / 255, photos.labels[indices].to(device)

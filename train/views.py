@@ -9,14 +9,15 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
+from train.randomness import drawn
 from train.trades import attack_mode, kl_divergence
 
 
 def random_view(x: Tensor, span: SpatialRange, generator: Generator) -> Tensor:
     """(N, C, H, W) -> the same images, each under its own random map; a span without extent costs nothing."""
     if not span.is_identity:
-        maps = draw_maps(len(x), span, generator, x.device, x.dtype)
-        x = apply_maps(x, maps, draw_scales(len(x), span, generator))
+        maps = drawn(len(x), generator, lambda n: draw_maps(n, span, generator, x.device, x.dtype))
+        x = apply_maps(x, maps, drawn(len(x), generator, lambda n: draw_scales(n, span, generator)))
     return x.contiguous(memory_format=torch.channels_last)
 
 

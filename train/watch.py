@@ -1,6 +1,7 @@
 """What a run leaves for people: `metrics.jsonl`, TensorBoard events, curves and the final table."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from model.files import replace_file
 from train.validation import Validation
 
 try:
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
     HAS_TENSORBOARD = True
 except ImportError:  # the extra `watch` is not installed
@@ -25,20 +28,49 @@ CURVES_FILE = "curves.png"
 class MetricsLog:
     """Appends to OUT/metrics.jsonl; a resumed run first drops the lines of steps that it will do again."""
 
-    def __init__(self, out: Path, done_steps: int) -> None:
-        """`done_steps`: steps that the checkpoint holds."""
-        self.file = out / METRICS_FILE
-        self.events = SummaryWriter(str(out / "events"), purge_step=done_steps + 1) if HAS_TENSORBOARD else None
+    def __init__(self, out: Path, done_steps: int, *, writes: bool = True) -> None:
+        """`done_steps`: steps that the checkpoint holds. `writes`: false in all processes of a run but one."""
+        self.file, self.writes = out / METRICS_FILE, writes
+        self.events: Events | None = None
+        if not writes:
+            return
+        if HAS_TENSORBOARD:
+            self.events = Events(out / "events", done_steps + 1)
         kept = [line for line in read_metrics(out) if line["step"] <= done_steps]
         replace_file(self.file, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def add(self, step: int, epoch: float, **figures: float) -> None:
         """One line; figures are numbers with a name."""
+        if not self.writes:
+            return
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "epoch": round(epoch, 4), **figures}) + "\n")
         if self.events is not None:
-            for name, value in figures.items():
-                self.events.add_scalar(name, value, step)
+            self.events.add(step, figures)
+
+
+class Events:
+    """TensorBoard's event file, every line at once on the disk.
+
+    torch's SummaryWriter writes in a thread of its own, whose errors are tracebacks: a full disk must be one line.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        """`first_step`: what older files in the folder say of this step and later ones is to be forgotten."""
+        folder.mkdir(exist_ok=True)
+        self.file = folder / f"events.out.tfevents.{time.time_ns()}"
+        self._write(Event(file_version="brain.Event:2"))
+        self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, step: int, figures: dict[str, float]) -> None:
+        """All figures of a step as scalars."""
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in figures.items()]
+        self._write(Event(step=step, summary=Summary(value=values)))
+
+    def _write(self, event: Any) -> None:
+        event.wall_time = time.time()
+        with self.file.open("ab") as file:
+            RecordWriter(file).write(event.SerializeToString())
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
@@ -47,7 +79,7 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     lines = file.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    return [json.loads(line) for line in lines[:-1] if line.startswith("{") and line.endswith("}")]
 
 
 def draw_curves(out: Path) -> None:

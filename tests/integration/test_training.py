@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from model.bundle import load_bundle
 from model.errors import DataError, TrainingError
+from tests.runs import RUN, figures, lines, toml
 from train import loop
 from train.config import TrainConfig, parse_config
 from train.loop import train
@@ -21,25 +22,6 @@ from train.release import release
 from train.validation import Accuracy, Validation
 
 pytestmark = pytest.mark.integration
-
-RUN = {
-    "epochs": 4,
-    "batch_size": 8,
-    "input_size": 32,
-    "threads": 1,
-    "architecture": {"backbone": "resnet18"},
-    "loss": {
-        "epsilon": "4/255",
-        "step_size": "2/255",
-        "perturb_steps": 2,
-        "natural_epochs": 1,
-        "epsilon_warmup_epochs": 1,
-    },
-    "spatial": {"warmup_epochs": 1},
-    "augment": {"backdrop": 0, "grey": 0, "saturation": 0},
-    "optimizer": {"ema_decay": 0.9},
-    "validation": {"photos": 16, "perturb_steps": 3},
-}
 
 
 def run_config(**changes: object) -> TrainConfig:
@@ -64,8 +46,8 @@ def test_a_run_learns_and_leaves_a_bundle_metrics_and_curves(finished):
     assert classifier.metadata.training["data"]["train"]["bird"] == 16
     assert len(classifier.metadata.training["data"]["train"]["sha256"]) == 64
     assert classifier.metadata.metrics["val"]["natural_at_100"] == pytest.approx(validation.natural.at_100, abs=1e-4)
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert {"loss", "loss_robust", "natural", "robust", "images_per_s"} <= set().union(*lines)
+    logged = [json.loads(line) for line in lines(out)]
+    assert {"loss", "loss_robust", "natural", "robust", "images_per_s"} <= set().union(*logged)
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -91,7 +73,7 @@ def test_a_finished_run_is_not_overwritten(finished, tiny_photos):
 def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tmp_path):
     """kill -9 in mid-run, twice; the resumed run ends with the weights and the log of the uninterrupted one."""
     config = tmp_path / "run.toml"
-    config.write_text(_toml(RUN))
+    config.write_text(toml(RUN))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "trades_bob", "train", str(config), "--data", str(tiny_photos), "--out", str(out)]
     for _ in range(2):
@@ -99,7 +81,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tm
     subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=300)
     expected = weights(finished[0])
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(out).items())
-    assert _figures(out) == _figures(finished[0])
+    assert figures(out) == figures(finished[0])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_checkpoint(tiny_photos, tmp_path):
@@ -177,28 +159,11 @@ def test_early_stop_keeps_the_best_weights(tiny_photos, tmp_path, monkeypatch):
 
 def _kill_after_progress(command: list[str], out: Path) -> None:
     """Start the run, wait for two more lines of metrics, kill -9."""
-    lines = len(_lines(out))
+    before = len(lines(out))
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while len(_lines(out)) < lines + 2 and process.poll() is None and time.monotonic() < deadline:
+    while len(lines(out)) < before + 2 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert process.poll() is None, "the run ended before it could be killed"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _lines(out: Path) -> list[str]:
-    file = out / "metrics.jsonl"
-    return file.read_text().splitlines() if file.exists() else []
-
-
-def _figures(out: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in json.loads(line).items() if k != "images_per_s"} for line in _lines(out)]
-
-
-def _toml(table: dict[str, object]) -> str:
-    plain = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
-    for section, values in table.items():
-        if isinstance(values, dict):
-            plain += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
-    return "\n".join(plain)

@@ -11,6 +11,7 @@ from model.architecture import Architecture, PixelClassifier
 from model.folding import FoldedTwin
 from train.config import TrainConfig, parse_config
 from train.objective import objective
+from train.randomness import generator_of
 from train.schedule import phase_at
 from train.step import NotFiniteError, TrainStep
 from train.trades import trades_loss
@@ -81,7 +82,7 @@ def test_a_step_spends_no_pass_twice(loss, worst_of, trained, attacked):
     run = config(loss={"kind": loss, "perturb_steps": 3}, spatial={"worst_of": worst_of})
     x, y = batch(dtype=torch.float32)
     one, other = Counting(network("wrn_16_1")), Counting(network("wrn_16_1").eval().requires_grad_(False))
-    objective(one, other, x, y, run, phase_at(run, 0.5), 0)
+    objective(one, other, x, y, run, phase_at(run, 0.5), generator_of(0))
     assert one.passes == trained
     assert other.passes == attacked
 

@@ -1,0 +1,129 @@
+"""Two gloo processes against one: the same run, only the first writes, and a lost process ends it in a line."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.one_step import gradients_of_two_passes
+from tests.runs import RUN, figures, lines, toml
+from train.config import read_config
+from train.loop import train
+from train.ranks import ALONE
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 16
+CONFIG = RUN | {
+    "epochs": 4,
+    "precision": "float32",
+    "loss": RUN["loss"] | {"natural_epochs": 0.5},
+    # Small, smooth steps: with the large ones of the other tests rounding errors grow fiftyfold a step.
+    "optimizer": {"name": "sgd", "learning_rate": 2e-3, "ema_decay": 0.9},
+}
+
+
+def torchrun(*arguments: object) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return [*launcher, *map(str, arguments)]
+
+
+def training(config: Path, data: Path, out: Path, *options: str) -> list[str]:
+    program = ROOT / "tests" / "log_every_step.py"
+    return torchrun(program, "train", config, "--data", data, "--out", out, "--device", "cpu", *options)
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "run.toml"
+    path.write_text(toml(CONFIG))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(config, tiny_photos, tmp_path_factory):
+    """The same run on one process and on two."""
+    outs = {processes: tmp_path_factory.mktemp("finished") / str(processes) for processes in (1, 2)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("train.loop.LOG_EVERY_STEPS", 1)
+        train(read_config(config), tiny_photos, outs[1], device="cpu")
+    done = run(training(config, tiny_photos, outs[2]))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("map + PGD") == 1, "the first process alone speaks"
+    return outs
+
+
+def test_a_step_on_two_processes_equals_one_in_float64(tmp_path):
+    """Statistics, gradients and figures of two passes: maps, worst of two, two inner steps."""
+    done = run(torchrun(ROOT / "tests" / "one_step.py", tmp_path / "two.pt"))
+    assert done.returncode == 0, done.stderr
+    one, two = gradients_of_two_passes(ALONE), torch.load(tmp_path / "two.pt", weights_only=True)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-9, atol=1e-11, msg=name)
+
+
+def test_the_loss_curve_is_the_same(finished):
+    one, two = figures(finished[1]), figures(finished[2])
+    assert [line.keys() for line in one] == [line.keys() for line in two]
+    assert one[-1]["step"] == STEPS
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine == pytest.approx(theirs, rel=2e-3, abs=2e-3)
+
+
+def test_only_the_first_process_writes(finished):
+    assert len(lines(finished[2])) == len(lines(finished[1]))
+    assert len(list((finished[2] / "events").iterdir())) == 1
+    assert sorted(p.name for p in finished[2].iterdir()) == sorted(p.name for p in finished[1].iterdir())
+
+
+def test_a_lost_process_ends_the_run_in_a_line_and_it_resumes_to_the_same_bits(finished, config, tiny_photos, tmp_path):
+    out = tmp_path / "out"
+    with (tmp_path / "stderr").open("w") as stderr:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        launcher = subprocess.Popen(training(config, tiny_photos, out), env=environment, stderr=stderr)
+        deadline = time.monotonic() + 300
+        while len(lines(out)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(worker_of(launcher.pid, rank=1), signal.SIGKILL)
+        started = time.monotonic()
+        assert launcher.wait(timeout=120) != 0
+    said = (tmp_path / "stderr").read_text()
+    assert re.search(r"^trades-bob: process 0: another process of this run has ended", said, re.MULTILINE), said
+    assert "--resume goes on from it" in said
+    assert time.monotonic() - started < 90
+    assert not (out / "model.safetensors").exists()
+    done = run(training(config, tiny_photos, out, "--resume"))
+    assert done.returncode == 0, done.stderr
+    assert figures(out) == figures(finished[2])
+    expected = load_file(finished[2] / "model.safetensors")
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in load_file(out / "model.safetensors").items())
+
+
+def test_one_process_goes_on_with_the_run_of_two(finished, config, tiny_photos):
+    """A checkpoint does not depend on the number of processes."""
+    validation = train(read_config(config), tiny_photos, finished[2], resume=True, device="cpu")
+    assert validation.flat().items() <= json.loads((finished[2] / "bundle.json").read_text())["metrics"]["val"].items()
+    assert len(lines(finished[2])) == len(lines(finished[1]))
+
+
+def worker_of(launcher: int, rank: int) -> int:
+    """The process of a rank: a child of torchrun whose environment says so."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    ranked = [child for child in children if f"\0RANK={rank}\0" in Path(f"/proc/{child}/environ").read_text()]
+    assert len(ranked) == 1
+    return int(ranked[0])

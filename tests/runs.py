@@ -1,0 +1,40 @@
+"""A tiny training run: its configuration, and what it leaves."""
+
+import json
+from pathlib import Path
+
+RUN = {
+    "epochs": 4,
+    "batch_size": 8,
+    "input_size": 32,
+    "threads": 1,
+    "architecture": {"backbone": "resnet18"},
+    "loss": {
+        "epsilon": "4/255",
+        "step_size": "2/255",
+        "perturb_steps": 2,
+        "natural_epochs": 1,
+        "epsilon_warmup_epochs": 1,
+    },
+    "spatial": {"warmup_epochs": 1},
+    "augment": {"backdrop": 0, "grey": 0, "saturation": 0},
+    "optimizer": {"ema_decay": 0.9},
+    "validation": {"photos": 16, "perturb_steps": 3},
+}
+
+
+def lines(out: Path) -> list[str]:
+    file = out / "metrics.jsonl"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def figures(out: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in json.loads(line).items() if k != "images_per_s"} for line in lines(out)]
+
+
+def toml(table: dict[str, object]) -> str:
+    plain = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for section, values in table.items():
+        if isinstance(values, dict):
+            plain += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+    return "\n".join(plain)
