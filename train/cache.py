@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,11 +96,11 @@ def _state_of(photos: list[Photo], size: int) -> str:
 
 
 def _build(photos: list[Photo], size: int, stem: Path, folder: Path) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
     kept: list[Photo] = []
     digest = DataDigest()
     partial = stem.with_suffix(f".{os.getpid()}.partial")
     try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
         with (
             partial.open("wb") as file,
             ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -116,14 +117,15 @@ def _build(photos: list[Photo], size: int, stem: Path, folder: Path) -> None:
                     kept.append(photo)
                 report(start + len(chunk))
         partial.replace(stem.with_suffix(".u8"))
+        index = {"labels": [p.label for p in kept], "names": [p.name for p in kept], "digest": digest.hexdigest()}
+        write_json(stem.with_suffix(".json"), index)
     except OSError as error:
         raise DataError(
             f"{stem.parent}: cannot write the photo cache: {error.strerror}; set TRADES_BOB_CACHE"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
-    index = {"labels": [p.label for p in kept], "names": [p.name for p in kept], "digest": digest.hexdigest()}
-    write_json(stem.with_suffix(".json"), index)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _decode(photo: Photo, size: int) -> tuple[str, Pixels] | None:

@@ -1,11 +1,12 @@
 """The command `trades-bob train`."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from model.errors import ConfigError
+from model.errors import ConfigError, TrainingError
 
 
 def train(
@@ -19,6 +20,7 @@ def train(
     """Train the classifier with TRADES under random rotations and translations; ends with a bundle in --out."""
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"--device {device}: choose auto, cpu or cuda")
+    signal.signal(signal.SIGTERM, _stopped)
     from dataclasses import asdict
 
     from model.files import write_json
@@ -28,6 +30,10 @@ def train(
     validation = run_training(read_config(run), data, out, resume=resume, device=device)
     if json_file is not None:
         write_json(json_file, asdict(validation))
+
+
+def _stopped(*_: object) -> None:
+    raise TrainingError("stopped by SIGTERM; the last checkpoint is whole, and --resume goes on from it")
 
 
 def release(

@@ -1,5 +1,8 @@
 """Torchvision's ImageNet weights as a start, where they can be had."""
 
+import socket
+from pickle import UnpicklingError
+from typing import Final
 from urllib.error import URLError
 
 import torch
@@ -8,6 +11,9 @@ from model.architecture import PixelClassifier
 from model.errors import DataError
 from model.vision import torchvision
 
+TIMEOUT_S: Final = 20.0
+"""Longest silence of the server that has the file."""
+
 
 def imagenet_weights(network: PixelClassifier) -> None:
     """Load torchvision's pre-trained weights into the backbone; the two-class head keeps its start.
@@ -15,13 +21,20 @@ def imagenet_weights(network: PixelClassifier) -> None:
     The file is looked for in torch's hub cache (TORCH_HOME), then downloaded. Raises DataError where neither works.
     """
     name = network.architecture.backbone
-    weights = torchvision.models.get_model_weights(name).DEFAULT
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        weights = torchvision.models.get_model_weights(name).DEFAULT
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        head = {key: value for key, value in network.backbone.state_dict().items() if key.startswith("fc.")}
+        network.backbone.load_state_dict({**state, **head})
+    except ValueError as error:
+        raise DataError(f'weights = "imagenet": torchvision has none for {name}; use weights = "random"') from error
+    except (URLError, OSError, RuntimeError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f'weights = "imagenet": torchvision\'s {name} file cannot be had ({error}); put it into '
+            f'weights = "imagenet": torchvision\'s {name} file cannot be had ({reason}); put it into '
             f'{torch.hub.get_dir()}/checkpoints, or use weights = "random"'
         ) from error
-    head = {key for key in state if key.startswith("fc.")}
-    network.backbone.load_state_dict({key: value for key, value in state.items() if key not in head}, strict=False)
+    finally:
+        socket.setdefaulttimeout(before)
