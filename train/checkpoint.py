@@ -3,7 +3,6 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -57,7 +56,7 @@ def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:
     try:
         # weights_only: tensors and plain containers alone, no code.
         checkpoint = Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
-    except (RuntimeError, TypeError, EOFError, UnpicklingError, OSError) as error:
+    except Exception as error:
         raise DataError(f"{file}: not a checkpoint that this version can read; delete it to start anew") from error
     if checkpoint.fingerprint != fingerprint:
         raise DataError(f"{file}: of a run with another configuration or other photos; choose another --out")

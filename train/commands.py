@@ -1,5 +1,6 @@
 """The command `trades-bob train`."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +34,9 @@ def train(
 
 
 def _stopped(*_: object) -> None:
-    raise TrainingError("stopped by SIGTERM; the last checkpoint is whole, and --resume goes on from it")
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    lost = ", which torchrun sends when another process of the run has ended" if several else ""
+    raise TrainingError(f"stopped by SIGTERM{lost}; the last checkpoint is whole, and --resume goes on from it")
 
 
 def release(

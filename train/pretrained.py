@@ -1,9 +1,7 @@
 """Torchvision's ImageNet weights as a start, where they can be had."""
 
 import socket
-from pickle import UnpicklingError
 from typing import Final
-from urllib.error import URLError
 
 import torch
 
@@ -30,7 +28,7 @@ def imagenet_weights(network: PixelClassifier) -> None:
         network.backbone.load_state_dict({**state, **head})
     except ValueError as error:
         raise DataError(f'weights = "imagenet": torchvision has none for {name}; use weights = "random"') from error
-    except (URLError, OSError, RuntimeError, UnpicklingError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f'weights = "imagenet": torchvision\'s {name} file cannot be had ({reason}); put it into '

@@ -94,10 +94,11 @@ def test_killed_at_any_moment_it_resumes_to_the_same_bits(name, number, config, 
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in finished.iterdir())
 
 
-def test_tensorboard_shows_the_run_once(config, finished, tiny_photos, tmp_path):
+def test_tensorboard_shows_the_run_once(config, tiny_photos, tmp_path, monkeypatch):
     """The events of a run that was killed and resumed hold every scalar of metrics.jsonl, each step once."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 1)
     with pytest.MonkeyPatch.context() as patch:
         before("train.checkpoint.replace_file", 2, patch)
         with pytest.raises(Killed):

@@ -1,4 +1,4 @@
-"""One float64 step of the trainer on some processes: `torchrun ... one_step.py OUT` leaves its gradients in OUT."""
+"""Float64 steps of the trainer on some processes: `torchrun ... three_steps.py OUT` leaves what they did in OUT."""
 
 import sys
 
@@ -25,27 +25,35 @@ CONFIG = parse_config(
 )
 
 
-def gradients_of_two_passes(ranks: Ranks) -> dict[str, torch.Tensor]:
-    """Gradients, statistics and figures after two passes over one batch."""
+def three_steps(ranks: Ranks) -> dict[str, torch.Tensor]:
+    """Weights, statistics, last gradients and the loss of each step."""
     torch.manual_seed(0)
     step = TrainStep(PixelClassifier(CONFIG.architecture).double(), CONFIG, torch.device("cpu"), ranks)
     step.network.train()
     x = torch.rand(8, 3, 32, 32, generator=generator_of(1), dtype=torch.float64)
     y, rows = torch.arange(8) % 2, ranks.rows(8)
     phase = Phase(1e-3, CONFIG.loss.epsilon, CONFIG.loss.step_size, 1.0)
-    figures: dict[str, torch.Tensor] = {}
-    for number in range(2):
+    weights = dict(step.network.named_parameters())
+    losses: dict[str, torch.Tensor] = {}
+    for number in range(3):
+        step.twin.refresh()
+        step.network.zero_grad()
         views = ranks.generator_of(8, CONFIG.seed, "views", number)
         loss, figures = objective(step.trained, step.attacked, x[rows], y[rows], CONFIG, phase, views)
         loss.backward()
-    gradients = {name: weight.grad for name, weight in step.network.named_parameters() if weight.grad is not None}
-    ranks.average_([*gradients.values(), *figures.values()])
-    return {**gradients, **dict(step.network.named_buffers()), **figures}
+        ranks.average_([*(weight.grad for weight in weights.values() if weight.grad is not None), *figures.values()])
+        losses |= {f"{name} of step {number}": value for name, value in figures.items()}
+        with torch.no_grad():
+            for weight in weights.values():
+                assert weight.grad is not None
+                weight.sub_(1e-3 * weight.grad)
+    gradients = {f"gradient of {name}": weight.grad for name, weight in weights.items() if weight.grad is not None}
+    return {**step.network.state_dict(), **gradients, **losses}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with joined(torch.device("cpu")) as ranks:
-        found = gradients_of_two_passes(ranks)
+        found = three_steps(ranks)
         if ranks.first:
             torch.save(found, sys.argv[1])
