@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Final
 
 import structlog
@@ -72,14 +73,13 @@ class Work:
 
     def _abandon(self) -> None:
         loop = asyncio.get_running_loop()
-
-        def give_back(slots: Sequence[int]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the service
-                loop.call_soon_threadsafe(self._batcher.release, slots)
-
         for slots, piece in self._pieces:
             piece.cancel()
-            piece.add_done_callback(lambda _, slots=slots: give_back(slots))
+            piece.add_done_callback(partial(self._give_back, loop, slots))
+
+    def _give_back(self, loop: asyncio.AbstractEventLoop, slots: Sequence[int], _: Future[list[Outcome]]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the service
+            loop.call_soon_threadsafe(self._batcher.release, slots)
 
 
 def _attempt_all(piece: Sequence[tuple[Decode, Pixels]], max_pixels: int) -> list[Outcome]:
