@@ -11,12 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from server.pipe import Pipe
 from server.worker import SECONDS, Memory, map_memory
 
 HEARTBEAT_STALE_S: Final = 1.5
@@ -80,10 +80,11 @@ class WorkerProcess:
         self.started = time.monotonic()
         self.loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        self.connection = Connection(ours.detach())
+        ours.setblocking(False)
+        self.pipe = Pipe(ours)
         with theirs:
             self.process = self._spawn(theirs.fileno(), input_size)
-        self.loop.add_reader(self.connection.fileno(), self._readable)
+        self.loop.add_reader(self.pipe.fileno(), self._readable)
         self.alive = True
 
     @property
@@ -101,7 +102,7 @@ class WorkerProcess:
     def send(self, slots: Sequence[int]) -> None:
         """Have the pictures in these slots classified. One batch at a time; the answer comes by `on_labels`."""
         with contextlib.suppress(OSError):  # a broken pipe is also an end of file, which `_readable` sees
-            self.connection.send_bytes(np.array(slots, np.uint32).tobytes())
+            self.pipe.send(np.array(slots, np.uint32).tobytes())
 
     def kill(self) -> None:
         """End the worker at once, whatever it does."""
@@ -132,9 +133,11 @@ class WorkerProcess:
 
     def _readable(self) -> None:
         try:
-            message = self.connection.recv_bytes()
+            message = self.pipe.receive_some()
         except (EOFError, OSError):
             self._die(None)
+            return
+        if message is None:
             return
         if self.hello is not None:
             self.on_labels(self, SECONDS.unpack_from(message)[0], message[SECONDS.size :])
@@ -155,8 +158,8 @@ class WorkerProcess:
     def _hang_up(self) -> None:
         if self.alive:
             self.alive = False
-            self.loop.remove_reader(self.connection.fileno())
-            self.connection.close()
+            self.loop.remove_reader(self.pipe.fileno())
+            self.pipe.close()
 
     def _reap(self) -> None:
         try:

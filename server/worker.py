@@ -11,12 +11,12 @@ import json
 import mmap
 import os
 import signal
+import socket
 import struct
 import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from model.errors import ConfigError, TradesBobError
 from model.labels import LABELS
+from server.pipe import Pipe
 
 HEARTBEAT_EVERY_S: Final = 0.2
 HEADER_BYTES: Final = 64
@@ -37,23 +38,23 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the server decides when its worker ends: by hanging up
         signal.signal(number, signal.SIG_IGN)
     config = json.loads(sys.argv[1])
-    connection = Connection(config["connection_fd"])
+    pipe = Pipe(socket.socket(fileno=config["connection_fd"]))
     try:
         runtime = _open(config)
     except TradesBobError as error:
-        connection.send_bytes(json.dumps({"error": str(error), "exit_code": error.exit_code}).encode())
+        pipe.send(json.dumps({"error": str(error), "exit_code": error.exit_code}).encode())
         return
     except Exception as error:  # noqa: BLE001  (whatever a library throws: the server tells it and goes on or ends)
         line = f"the model cannot be opened: {type(error).__name__}: {error}"
-        connection.send_bytes(json.dumps({"error": line, "exit_code": 1}).encode())
+        pipe.send(json.dumps({"error": line, "exit_code": 1}).encode())
         return
     memory = map_memory(config["memory_fd"], config["slots"], runtime.input_size, create=True)
     _beat(memory.heartbeat)
     threading.Thread(target=_beat_forever, args=(memory.heartbeat,), daemon=True).start()
     try:
-        connection.send_bytes(json.dumps(_hello(runtime)).encode())
+        pipe.send(json.dumps(_hello(runtime)).encode())
         while True:
-            _answer(connection, runtime, memory.slots)
+            _answer(pipe, runtime, memory.slots)
     except (EOFError, ConnectionError):
         return
 
@@ -96,13 +97,13 @@ def _hello(runtime: Any) -> dict[str, Any]:
     }
 
 
-def _answer(connection: Connection, runtime: Any, slots: npt.NDArray[np.uint8]) -> None:
+def _answer(pipe: Pipe, runtime: Any, slots: npt.NDArray[np.uint8]) -> None:
     """Take one message of slot numbers (uint32 each), send the seconds it took and one byte per label."""
-    wanted = np.frombuffer(connection.recv_bytes(), np.uint32)
+    wanted = np.frombuffer(pipe.receive(), np.uint32)
     started = time.perf_counter()
     labels = runtime.decide(runtime.logits(slots[wanted]))
     answer = bytes(LABELS.index(label) for label in labels)
-    connection.send_bytes(SECONDS.pack(time.perf_counter() - started) + answer)
+    pipe.send(SECONDS.pack(time.perf_counter() - started) + answer)
 
 
 def _beat(heartbeat: npt.NDArray[np.float64]) -> None:

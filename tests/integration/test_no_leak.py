@@ -77,10 +77,10 @@ class _Pipe:
     def __init__(self, message: bytes) -> None:
         self.message = message
 
-    def recv_bytes(self) -> bytes:
+    def receive(self) -> bytes:
         return self.message
 
-    def send_bytes(self, sent: bytes) -> None:
+    def send(self, sent: bytes) -> None:
         self.sent = sent
 
 
