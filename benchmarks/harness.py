@@ -62,25 +62,29 @@ async def closed_load(port: int, request: bytes, clients: int, stop: Callable[[i
 async def open_load(port: int, request: bytes, per_s: float, seconds: float, connections: int = 128) -> Load:
     """Requests at a fixed rate, whether or not earlier ones are answered (up to `connections` at once)."""
     load, started = Load(), time.perf_counter()
-    idle: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
-    for _ in range(connections):
-        idle.put_nowait(await asyncio.open_connection("127.0.0.1", port))
+    idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    room = asyncio.Semaphore(connections)
 
     async def one() -> None:
         arrived = time.perf_counter()  # waiting for a connection counts
-        reader, writer = await idle.get()
-        try:
-            await _ask(reader, writer, request, load, arrived)
-        except (OSError, asyncio.IncompleteReadError):
-            load.lost += 1
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        idle.put_nowait((reader, writer))
+        async with room:
+            while idle and idle[-1][0].at_eof():  # closed by the server after its idle time
+                idle.pop()[1].close()
+            reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+            try:
+                await _ask(reader, writer, request, load, arrived)
+                idle.append((reader, writer))
+            except (OSError, asyncio.IncompleteReadError):
+                load.lost += 1
+                writer.close()
 
     tasks = []
     for number in range(int(per_s * seconds)):
         await asyncio.sleep(max(0.0, started + number / per_s - time.perf_counter()))
         tasks.append(asyncio.create_task(one()))
     await asyncio.gather(*tasks)
+    for _, writer in idle:
+        writer.close()
     load.wall_s = time.perf_counter() - started
     return load
 
