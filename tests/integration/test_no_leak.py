@@ -1,5 +1,6 @@
 """Nothing but labels leaves the service: pictures of one label and any score get answers that are alike."""
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -99,6 +100,23 @@ def test_the_worker_sends_a_byte_a_picture(server: LiveServer) -> None:
         "device",
         "batch_sizes",
     }
+
+
+@settings(max_examples=50, deadline=None)
+@given(scores=st.lists(st.tuples(st.integers(0, 254), st.integers(1, 255)), min_size=2, max_size=8))
+def test_times_tell_of_the_clock_alone(server: LiveServer, scores: list[tuple[int, int]]) -> None:
+    """All that the metrics' times are made of: under a clock that ticks once a look, any scores send the same bytes."""
+    runtime, sent = open_runtime(server.log_file.parent), []
+    for margins in (scores, [(0, 255)] * len(scores)):
+        slots = np.zeros((len(scores), SIZE, SIZE, 3), np.uint8)
+        slots[:, 0, 0, 0] = [min(low + margin, 255) for low, margin in margins]
+        slots[:, 0, 0, 2] = [low for low, _ in margins]
+        pipe = _Pipe(np.arange(len(scores), dtype=np.uint32).tobytes())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("server.worker.time.perf_counter", itertools.count().__next__)
+            _answer(pipe, runtime, slots)  # type: ignore[arg-type]
+        sent.append(pipe.sent)
+    assert sent[0] == sent[1] == SECONDS.pack(1) + bytes([LABELS.index("bird")] * len(scores))
 
 
 class _Described(FakeRuntime):

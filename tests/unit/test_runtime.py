@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from model.architecture import Architecture
 from model.bundle import BundleMetadata, save_bundle
@@ -180,6 +181,21 @@ def test_cpu_quota(tmp_path: Path, text: str, cpus: int) -> None:
     (tmp_path / "cpu.max").write_text(text)
     assert _quota(tmp_path / "cpu.max") == cpus
     assert _quota(tmp_path / "missing") == 65536
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_half_precision_on_cuda_keeps_the_labels_of_the_photos(bundle: Path, tmp_path: Path) -> None:
+    pixels = pictures(12)
+    for number, square in enumerate(pixels):
+        folder = tmp_path / ("bird" if number % 2 else "bicycle")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(square).save(folder / f"{number}.png")
+    exact = open_runtime(bundle, "torch", "cuda")
+    fast = open_runtime(bundle, "torch", "cuda", half_precision_photos=tmp_path)
+    assert fast.decide(fast.logits(pixels)) == exact.decide(exact.logits(pixels))
+    alone = np.concatenate([fast.logits(pixels[i : i + 1]) for i in range(12)])
+    assert np.array_equal(fast.logits(pixels), alone)
 
 
 @pytest.mark.gpu
