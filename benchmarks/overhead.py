@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -116,12 +117,13 @@ def _command(command: list[str], probe: bytes) -> Iterator[tuple[int, int]]:
     words = [word.format(port=port) for word in command]
     with tempfile.TemporaryFile() as log:
         alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=PEERS, env=alone)
+        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=PEERS, env=alone, start_new_session=True)
         try:
-            wait_for(lambda: _answers(port, probe), 120)
+            wait_for(lambda: _answers(port, probe) or process.poll() is not None, 120)
+            assert process.poll() is None, f"{words} ended by itself"
             yield process.pid, port
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGKILL)  # with its children, which some servers leave behind
             process.wait(timeout=30)
 
 
