@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -257,6 +258,20 @@ def test_the_boxes_go_on_where_they_broke(small: OfficialServer, fault: int | st
         found = extra_ids(fetcher, {"bicycle": set(), "bird": {photo_id(3)}})
     assert found == {"bicycle": [], "bird": [photo_id(n) for n in range(13_751) if n != 3]}
     assert len(small.requests) == 3
+
+
+def test_the_boxes_are_never_held(small: OfficialServer) -> None:
+    small.files["/boxes.csv"] = HEADER.encode() + box(photo_id(7), "tree").encode() * 150_000 + b"x" * 2_000_000
+    with Fetcher(small.settings()) as fetcher:
+        tracemalloc.start()
+        try:
+            found = extra_ids(fetcher, {"bicycle": set(), "bird": set()})
+            peak_bytes = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert found == {"bicycle": [], "bird": []}
+    assert len(small.files["/boxes.csv"]) > 10_000_000
+    assert peak_bytes < 2_500_000, "neither the 10 MB nor an endless line"
 
 
 def test_boxes_that_change_meanwhile_are_refused(small: OfficialServer) -> None:
