@@ -63,6 +63,31 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkey
     assert shown.out == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epochs = 1\n[loss]\nepsilonn = 1", "run.toml: loss.epsilonn: unknown key"),
+        ("epochs = 1\n[loss]\nepsilon = 8", "run.toml: loss: epsilon = 8 is out of range: pixels lie in [0, 1], so"),
+        ("epochs = 1\n[spatial]\nscale = 204", "run.toml: spatial.scale: "),
+        ("epochs = ", "run.toml: "),
+        ("epochs = 1", "train/bird: no picture in it"),
+    ],
+)
+def test_a_bad_run_is_one_line_naming_the_key_or_the_path(text, said, tmp_path, monkeypatch, capfd):
+    (tmp_path / "run.toml").write_text(text)
+    for name in ("bicycle", "bird"):
+        (tmp_path / "data" / "train" / name).mkdir(parents=True)
+    (tmp_path / "data" / "train" / "bicycle" / "0.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trades-bob", "train", "run.toml", "--data", "data", "--out", "out"])
+    with pytest.raises(SystemExit) as ended:
+        trades_bob.main()
+    shown = capfd.readouterr().err
+    assert ended.value.code == 2
+    assert said in shown
+    assert len(shown.splitlines()) == 1
+
+
 def test_a_process_ends_with_exit_code_2():
     done = run("nonsense")
     assert (done.returncode, done.stdout) == (2, "")
