@@ -1,0 +1,203 @@
+"""A training step of TRADES beside the step as public trainers write it, and beside a plain step of cross-entropy.
+
+    python benchmarks/trades_step.py [--sizes 64,128] [--batch 16] [--steps 10] [--rounds 5] [--device cuda]
+
+The peer (benchmarks/peers/plain_trades.py): 2 K + 3 forward passes, NCHW, float32. Ours, each against the peer of the
+same round: `equal` leaves out passes and nothing else (same layout and format, normalisations in place); `folded` runs
+the search on the folded twin, channels last. Both are float32, and in float64 equal to the peer up to rounding
+(tests/unit/test_step.py). `bfloat16` is `folded` in autocast. The first round warms up and is left out.
+
+On a GPU each variant takes the best of several batch sizes by images a second, `compiled` is added, and the largest
+batch that fits is reported beside the peer's. `of_ideal` is the share of plain step x 3 / (2 K + 7) that is reached.
+Prints JSON and writes it to benchmarks/results/trades_step_<device>.json.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.harness import write_result
+from benchmarks.peers.plain_trades import plain_step
+from model.architecture import PixelClassifier
+from model.folding import FoldedTwin
+from train.config import OptimizerConfig
+from train.precision import Passes
+from train.step import make_optimizer
+from train.trades import trades_loss
+
+EPSILON, STEP_SIZE, BETA = 8 / 255, 2 / 255, 6.0
+GPU_BATCHES = (32, 64, 128, 256, 512, 1024)
+Step = Callable[[Tensor, Tensor], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="64,128", help="sides in pixels, separated by commas")
+    parser.add_argument("--batch", type=int, default=16, help="on a CPU")
+    parser.add_argument("--steps", type=int, default=10, help="inner steps, K")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds of all variants")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    sizes = [int(size) for size in options.sizes.split(",")]
+    results = {f"{size} px": measured(size, device, options) for size in sizes}
+    config = {
+        **vars(options),
+        "network": "resnet50",
+        "optimizer": "SGD with momentum",
+        "device_name": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+    }
+    write_result(f"trades_step_{device.type}", results, config, ["torch", "torchvision", "kornia"])
+
+
+def measured(size: int, device: torch.device, options: argparse.Namespace) -> dict[str, object]:
+    """All variants in turn, round by round, so that what else the machine does meets them alike."""
+    steps = {name: make(device, options.steps) for name, make in variants(device).items()}
+    batches = {name: [options.batch] if device.type == "cpu" else fitting(step, size) for name, step in steps.items()}
+    best = {name: fastest(step, batches[name], size, device) for name, step in steps.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(options.rounds + 1):
+        for name, step in steps.items():
+            taken = clock(step, *pictures(best[name], size, device))
+            if number:
+                seconds[name].append(taken / best[name])
+    return {name: summary(name, seconds, best[name], batches[name], options.steps) for name in steps}
+
+
+def summary(
+    name: str, seconds: dict[str, list[float]], batch: int, fitting_batches: list[int], steps: int
+) -> dict[str, object]:
+    """Medians; ratios are those of each round."""
+
+    def ratio(peer: str, share: float = 1.0) -> float:
+        pairs = zip(seconds[peer], seconds[name], strict=True)
+        return round(statistics.median(theirs / mine for theirs, mine in pairs) / share, 3)
+
+    return {
+        "images_per_s": round(1 / statistics.median(seconds[name]), 3),
+        "times_the_peer": ratio("peer"),
+        "of_ideal": ratio(plain_of(name), 3 / (2 * steps + 7)),
+        "rounds": len(seconds[name]),
+        "batch": batch,
+        "largest_batch_tried_that_fits": max(fitting_batches),
+    }
+
+
+def plain_of(name: str) -> str:
+    """The step of cross-entropy in the same number format."""
+    return "plain bfloat16" if name in ("bfloat16", "compiled", "plain bfloat16") else "plain"
+
+
+def variants(device: torch.device) -> dict[str, Callable[[torch.device, int], Step]]:
+    found = {
+        "peer": peer,
+        "equal": lambda d, k: ours(d, k, fold=False, bfloat16=False),
+        "folded": lambda d, k: ours(d, k, fold=True, bfloat16=False),
+        "bfloat16": lambda d, k: ours(d, k, fold=True, bfloat16=True),
+        "plain": lambda d, _: plain(d, bfloat16=False),
+        "plain bfloat16": lambda d, _: plain(d, bfloat16=True),
+    }
+    if device.type == "cuda":
+        found["compiled"] = lambda d, k: ours(d, k, fold=True, bfloat16=True, compiles=True)
+    return found
+
+
+def network_on(device: torch.device) -> PixelClassifier:
+    torch.manual_seed(0)
+    return PixelClassifier().to(device).train()
+
+
+def peer(device: torch.device, perturb_steps: int) -> Step:
+    network = network_on(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, weight_decay=2e-4)
+    settings = {"epsilon": EPSILON, "step_size": STEP_SIZE, "perturb_steps": perturb_steps, "beta": BETA}
+    return lambda x, y: plain_step(network, optimizer, x, y, **settings)
+
+
+def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool, compiles: bool = False) -> Step:
+    """The trainer's step without augmentation: `equal` differs from the peer in the passes alone."""
+    network = network_on(device)
+    if fold:
+        network.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
+    trained = Passes(network, bfloat16=bfloat16)
+    twin = FoldedTwin(network, torch.bfloat16 if bfloat16 else None)
+    attacked = Passes(twin.network, bfloat16=bfloat16) if fold else None
+    if compiles:
+        trained.compile(dynamic=False)
+        attacked.compile(dynamic=False)
+
+    def step(x: Tensor, y: Tensor) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        if fold:
+            x = x.contiguous(memory_format=torch.channels_last)
+            twin.refresh()
+        terms = trades_loss(trained, x, y, EPSILON, STEP_SIZE, perturb_steps, BETA, attacked=attacked)
+        terms.loss.backward()
+        optimizer.step()
+        return terms.loss.item()
+
+    return step
+
+
+def plain(device: torch.device, *, bfloat16: bool) -> Step:
+    """Cross-entropy alone, laid out as ours."""
+    network = network_on(device).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
+    passes: nn.Module = Passes(network, bfloat16=bfloat16)
+
+    def step(x: Tensor, y: Tensor) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(passes(x.contiguous(memory_format=torch.channels_last)), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def pictures(batch: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.rand(batch, 3, size, size, device=device), torch.arange(batch, device=device) % 2
+
+
+def clock(step: Step, x: Tensor, y: Tensor) -> float:
+    """Seconds of one step; reading the loss has waited for the device."""
+    started = time.perf_counter()
+    step(x, y)
+    return time.perf_counter() - started
+
+
+def fitting(step: Step, size: int) -> list[int]:
+    """The GPU batches that do not run out of memory, in rising order."""
+    found = []
+    for batch in GPU_BATCHES:
+        try:
+            step(*pictures(batch, size, torch.device("cuda")))
+        except torch.cuda.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            break
+        found.append(batch)
+    return found
+
+
+def fastest(step: Step, batches: list[int], size: int, device: torch.device) -> int:
+    """The batch with the most images a second."""
+    if len(batches) == 1:
+        return batches[0]
+    rates = {}
+    for batch in batches:
+        x, y = pictures(batch, size, device)
+        step(x, y)
+        rates[batch] = batch / clock(step, x, y)
+    return max(rates, key=lambda batch: rates[batch])
+
+
+if __name__ == "__main__":
+    main()
