@@ -1,5 +1,6 @@
 """The commands `attack` and `predict`. Heavy imports wait until a command runs."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -28,6 +29,8 @@ def attack(
     json: Annotated[Path | None, typer.Option(help="write the results to this file too")] = None,
 ) -> None:
     """Attack a live endpoint by its labels alone."""
+    # The matrices of an attack are too small to share: more BLAS threads than one cost several times the CPU.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from attack.decision import ATTACKS
     from attack.settings import Settings
     from model.files import write_json
