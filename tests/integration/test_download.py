@@ -62,7 +62,13 @@ def command(server: OfficialServer, *arguments: object) -> "subprocess.Popen[str
         f"TRADES_BOB_DOWNLOAD_{name.upper()}": str(value) for name, value in server.settings().model_dump().items()
     }
     line = [sys.executable, "-m", "trades_bob", "data", "download", *map(str, arguments)]
-    return subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(line, env=environment, preexec_fn=_heed_interrupts, **pipes)  # noqa: PLW1509  (no locks held)
+
+
+def _heed_interrupts() -> None:
+    """A suite that a shell runs in the background hands down an ignored SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_the_splits_are_the_kits(server: OfficialServer, tmp_path: Path) -> None:
