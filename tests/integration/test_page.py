@@ -94,6 +94,7 @@ def test_a_dropped_photo_gets_its_label(page: "Page", photo: Path) -> None:
 
 
 def test_by_keyboard_alone(page: "Page", photo: Path) -> None:
+    page.bring_to_front()  # a window without focus opens no chooser
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
     outline = page.evaluate("getComputedStyle(document.getElementById('drop')).outlineStyle")
