@@ -17,6 +17,7 @@ from model.architecture import PixelClassifier
 from model.decision import decide
 from model.errors import BundleError
 from model.files import replace_file
+from model.labels import CLASSES
 from model.metadata import METADATA_FILE, WEIGHTS_FILE, BundleMetadata, read_metadata, read_weights
 
 __all__ = [
@@ -44,13 +45,13 @@ class Classifier(nn.Module):
         return self.metadata.input_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) floating point in [0, 1] -> (N, 2) logits, bicycle first."""
+        """(N, 3, H, W) floating point in [0, 1] -> (N, 2) logits, bicycle first; a column for each class."""
         logits: Tensor = self.network(x)
         return logits
 
     def decide(self, logits: Tensor) -> list[str]:
         """(N, 2) logits -> N answers of 'bicycle' | 'bird' | 'abstain'."""
-        return decide(logits, self.metadata.abstain_below)
+        return decide(logits, self.metadata.abstain_below, self.metadata.classes)
 
 
 def save_bundle(
@@ -72,15 +73,15 @@ def save_bundle(
     return metadata
 
 
-def load_bundle(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
-    """Read a bundle into an eval-mode float32 Classifier on `device`.
+def load_bundle(path: str | Path, device: str | torch.device = "cpu", classes: tuple[str, ...] = CLASSES) -> Classifier:
+    """Read a bundle of these classes into an eval-mode float32 Classifier on `device`.
 
     Raises BundleError, one line naming the file, when anything is missing, truncated, altered or of another format.
     """
     path = Path(path)
-    metadata = read_metadata(path)
+    metadata = read_metadata(path, classes)
     weights = read_weights(path, metadata)
-    network = PixelClassifier(metadata.architecture)
+    network = PixelClassifier(metadata.architecture, len(classes))
     try:
         # strict: a missing, foreign or misshapen tensor is refused; copying into float32 parameters undoes float16.
         network.load_state_dict(load_tensors(weights))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from model.answers import answers
+from model.labels import CLASSES
 
 
 def confidence(logits: Tensor) -> Tensor:
@@ -11,10 +12,10 @@ def confidence(logits: Tensor) -> Tensor:
     return logits.max(dim=1).values
 
 
-def decide(logits: Tensor, abstain_below: float) -> list[str]:
-    """(N, 2) logits on any device -> N labels; the rule is that of `model.answers`."""
+def decide(logits: Tensor, abstain_below: float, classes: tuple[str, ...] = CLASSES) -> list[str]:
+    """(N, classes) logits on any device -> N labels; the rule is that of `model.answers`."""
     logits = logits.detach().cpu()
-    return answers((logits if logits.dtype != torch.bfloat16 else logits.float()).numpy(), abstain_below)
+    return answers((logits if logits.dtype != torch.bfloat16 else logits.float()).numpy(), abstain_below, classes)
 
 
 def calibrate(logits: Tensor, coverage: float) -> float:

@@ -48,8 +48,8 @@ class BundleMetadata(BaseModel):
     """Figures of that run, for people; nothing reads them back."""
 
 
-def read_metadata(path: Path) -> BundleMetadata:
-    """Read and validate `bundle.json` alone. Raises BundleError."""
+def read_metadata(path: Path, classes: tuple[str, ...] = CLASSES) -> BundleMetadata:
+    """Read and validate `bundle.json` alone. Raises BundleError, also for a bundle of other classes."""
     file = path / METADATA_FILE
     try:
         metadata = BundleMetadata.model_validate_json(_read(file, MAX_METADATA_BYTES))
@@ -59,8 +59,8 @@ def read_metadata(path: Path) -> BundleMetadata:
         raise BundleError(f"{file}: {where}: {first['msg']}") from error
     if metadata.format_version != FORMAT_VERSION:
         raise BundleError(f"{file}: format_version {metadata.format_version}; this version reads {FORMAT_VERSION}")
-    if metadata.classes != CLASSES:
-        raise BundleError(f"{file}: classes are {list(metadata.classes)}; expected {list(CLASSES)}")
+    if metadata.classes != classes:
+        raise BundleError(f"{file}: classes are {list(metadata.classes)}; expected {list(classes)}")
     return metadata
 
 

@@ -23,13 +23,15 @@ class Photo(NamedTuple):
         return f"{self.path.parent.name}/{self.path.name}"
 
 
-def find_photos(folder: Path, limit: int | None = None, seed: int = 0) -> list[Photo]:
+def find_photos(
+    folder: Path, limit: int | None = None, seed: int = 0, classes: tuple[str, ...] = CLASSES
+) -> list[Photo]:
     """All photos of a folder in a fixed order, or `limit` of them.
 
     A limited list is a seeded draw, balanced over the classes and interleaved (bicycle, bird, bicycle, ...), so that
     any prefix of it is balanced too. Raises DataError when the folder or a class folder is missing or has no picture.
     """
-    by_class = [_of_class(folder, label) for label in range(len(CLASSES))]
+    by_class = [_of_class(folder, label, classes) for label in range(len(classes))]
     if limit is None:
         return list(chain.from_iterable(by_class))
     if limit < 1:
@@ -40,10 +42,11 @@ def find_photos(folder: Path, limit: int | None = None, seed: int = 0) -> list[P
     return [photo for photo in interleaved if photo is not None][:limit]
 
 
-def _of_class(folder: Path, label: int) -> list[Photo]:
-    directory = folder / CLASSES[label]
+def _of_class(folder: Path, label: int, classes: tuple[str, ...]) -> list[Photo]:
+    directory = folder / classes[label]
     if not directory.is_dir():
-        raise DataError(f"{directory}: no such folder; photos are laid out as bicycle/ and bird/ inside {folder}")
+        layout = " and ".join(f"{name}/" for name in classes)
+        raise DataError(f"{directory}: no such folder; photos are laid out as {layout} inside {folder}")
     files = sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise DataError(f"{directory}: no picture in it ({', '.join(SUFFIXES)})")

@@ -15,6 +15,7 @@ from train.config import AugmentConfig
 def augment(photos: Tensor, size: int, config: AugmentConfig, generator: Generator) -> Tensor:
     """(N, 3, S, S) uint8 -> (N, 3, size, size) float32 in [0, 1], on the device of `photos` and `generator`."""
     x = _crop(photos.float() / 255, size, config, generator)
+    x = _pad_and_crop(x, config.pad_px, generator)
     x = _backdrop(x, config.backdrop, generator)
     x = _colour(x, config, generator)
     x = _haze(x, config.haze, generator)
@@ -45,6 +46,18 @@ def _crop(x: Tensor, size: int, config: AugmentConfig, generator: Generator) -> 
     windows = torch.cat(rows, dim=2).squeeze(1)
     grid = F.affine_grid(windows, [n, 3, size, size], align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _pad_and_crop(x: Tensor, pad: int, generator: Generator) -> Tensor:
+    """Shift each image by whole pixels; nothing is drawn where `pad` is 0."""
+    if not pad:
+        return x
+    n, _, height, width = x.shape
+    top, left = torch.randint(2 * pad + 1, (2, n, 1), generator=generator, device=generator.device)
+    rows = top + torch.arange(height, device=x.device)
+    columns = left + torch.arange(width, device=x.device)
+    image = torch.arange(n, device=x.device)[:, None, None]
+    return F.pad(x, (pad,) * 4).permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
 def _backdrop(x: Tensor, share: float, generator: Generator) -> Tensor:

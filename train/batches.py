@@ -1,4 +1,4 @@
-"""Which photos a step sees: half of each class, every photo once before any comes again, all from (seed, step)."""
+"""Which photos a step sees: as many of each class, every photo once before any comes again, all from (seed, step)."""
 
 import torch
 from torch import Tensor
@@ -9,24 +9,29 @@ from train.randomness import generator_of
 class BalancedBatches:
     """Batches of photo indices as a pure function of the step.
 
-    Each class is an endless row of shuffled passes over its photos; step t takes the t-th piece of both rows. Nothing
-    is kept from step to step, so a run resumes at any step, and any number of processes agree without talking.
+    Each class is an endless row of shuffled passes over its photos. The rows' photos in turn are one row, and step t
+    takes its t-th piece. Nothing is kept from step to step, so a run resumes at any step, and any number of processes
+    agree without talking.
     """
 
     def __init__(self, labels: Tensor, batch_size: int, seed: int) -> None:
-        """`labels`: (N,) class indices 0 or 1, both present. `batch_size` even."""
-        self.classes = [(labels == label).nonzero().flatten() for label in (0, 1)]
-        self.half = batch_size // 2
-        self.seed = seed
+        """`labels`: (N,) class indices from 0, all present. `batch_size` at least the number of classes."""
+        self.classes = [(labels == label).nonzero().flatten() for label in range(int(labels.max()) + 1)]
+        self.batch_size, self.seed = batch_size, seed
         self._passes: dict[int, tuple[int, Tensor]] = {}
 
     def at(self, step: int) -> Tensor:
-        """(batch_size,) photo indices; the classes alternate, so that any even share of a batch is balanced."""
-        halves = [self._piece(label, step * self.half) for label in (0, 1)]
-        return torch.stack(halves, dim=1).flatten()
+        """(batch_size,) photo indices; the classes take turns, so that parts of a batch are balanced too."""
+        places = torch.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        indices = torch.empty_like(places)
+        for label in range(len(self.classes)):
+            mine = places % len(self.classes) == label
+            rows = places[mine] // len(self.classes)
+            indices[mine] = self._piece(label, int(rows[0]), len(rows))
+        return indices
 
-    def _piece(self, label: int, start: int) -> Tensor:
-        pieces, wanted = [], self.half
+    def _piece(self, label: int, start: int, wanted: int) -> Tensor:
+        pieces = []
         size = len(self.classes[label])
         while wanted:
             number, offset = divmod(start, size)

@@ -6,11 +6,13 @@ N photos, S side of the stored square.
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -20,16 +22,25 @@ from model.console import progress, say
 from model.errors import DataError, ImageError
 from model.files import write_json
 from model.labels import CLASSES
-from model.photos import Photo, find_photos
+from model.photos import find_photos
 from model.pixels import Pixels, load_square
 from train.digest import DataDigest
 
 CHUNK: Final = 256
 
 
+class Picture(NamedTuple):
+    """What a cache is made of."""
+
+    name: str
+    label: int
+    decode: Callable[[int], tuple[str, Pixels]]
+    """Side in pixels -> hex SHA-256 of the encoded picture, (S, S, 3) pixels. Raises ImageError or OSError."""
+
+
 @dataclass(frozen=True)
 class PhotoCache:
-    """The decoded photos of one folder.
+    """The decoded photos of one split.
 
     Rows are read, not mapped: the pages of a memory map that were touched count as resident memory, and a training run
     touches all of them. Reading from the page cache costs one copy.
@@ -37,6 +48,7 @@ class PhotoCache:
 
     file: Path
     size: int
+    classes: tuple[str, ...]
     labels: Tensor
     """(N,) int64 class indices."""
     names: tuple[str, ...]
@@ -64,59 +76,73 @@ class PhotoCache:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
-def open_cache(folder: Path, size: int) -> PhotoCache:
+def open_cache(folder: Path, size: int, classes: tuple[str, ...] = CLASSES) -> PhotoCache:
     """The cache of a folder's photos at `size`, made first where it is missing or the folder has changed.
 
     Kept under TRADES_BOB_CACHE (by default ~/.cache/trades-bob). A photo that cannot be decoded is named and left out.
     Raises DataError when the folder is not laid out as photos are, or a class has none that can be read.
     """
-    photos = find_photos(folder)
-    stem = _cache_root() / f"{_state_of(photos, size)}-{size}"
+    photos = find_photos(folder, classes=classes)
+    pictures = [Picture(photo.name, photo.label, partial(_decode_file, photo.path)) for photo in photos]
+    return cached(folder, [photo.path for photo in photos], lambda: pictures, size, classes)
+
+
+def cached(
+    source: Path,
+    files: Iterable[Path],
+    pictures: Callable[[], Sequence[Picture]],
+    size: int,
+    classes: tuple[str, ...],
+) -> PhotoCache:
+    """As `open_cache`, for any pictures that lie in `files`; they are asked for where there is no cache yet."""
+    stem = _cache_root() / f"{_state_of(files, size)}-{size}"
     if not stem.with_suffix(".json").exists():
-        _build(photos, size, stem, folder)
+        _build(pictures(), size, stem, source)
     index = json.loads(stem.with_suffix(".json").read_text())
     labels = torch.tensor(index["labels"])
-    for label, name in enumerate(CLASSES):
+    for label, name in enumerate(classes):
         if not (labels == label).any():
-            raise DataError(f"{folder / name}: none of its pictures can be read")
-    return PhotoCache(stem.with_suffix(".u8"), size, labels, tuple(index["names"]), index["digest"])
+            raise DataError(f"{source / name}: none of its pictures can be read")
+    return PhotoCache(stem.with_suffix(".u8"), size, classes, labels, tuple(index["names"]), index["digest"])
 
 
 def _cache_root() -> Path:
     return Path(os.environ.get("TRADES_BOB_CACHE") or Path.home() / ".cache" / "trades-bob")
 
 
-def _state_of(photos: list[Photo], size: int) -> str:
-    """Changes when a photo is added, removed, renamed or written anew; costs no reading."""
+def _state_of(files: Iterable[Path], size: int) -> str:
+    """Changes when a file is added, removed, renamed or written anew; costs no reading."""
     state = hashlib.sha256(str(size).encode())
-    for photo in photos:
-        status = photo.path.stat()
-        state.update(f"{photo.path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    for file in files:
+        status = file.stat()
+        state.update(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return state.hexdigest()[:24]
 
 
-def _build(photos: list[Photo], size: int, stem: Path, folder: Path) -> None:
-    kept: list[Photo] = []
+def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> None:
+    kept: list[Picture] = []
     digest = DataDigest()
-    partial = stem.with_suffix(f".{os.getpid()}.partial")
+    partial_file = stem.with_suffix(f".{os.getpid()}.partial")
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         with (
-            partial.open("wb") as file,
+            partial_file.open("wb") as file,
             ThreadPoolExecutor(os.cpu_count()) as pool,
-            progress(f"decoding {folder}", len(photos)) as report,
+            progress(f"decoding {source}", len(pictures)) as report,
         ):
-            for start in range(0, len(photos), CHUNK):  # in chunks, so that decoded photos never pile up in memory
-                chunk = photos[start : start + CHUNK]
-                for photo, decoded in zip(chunk, pool.map(lambda photo: _decode(photo, size), chunk), strict=True):
+            for start in range(0, len(pictures), CHUNK):  # in chunks, so that decoded photos never pile up in memory
+                chunk = pictures[start : start + CHUNK]
+                for picture, decoded in zip(
+                    chunk, pool.map(lambda one: _decode(one, source, size), chunk), strict=True
+                ):
                     if decoded is None:
                         continue
                     content_digest, pixels = decoded
                     file.write(pixels.tobytes())
-                    digest.add(photo.name, content_digest)
-                    kept.append(photo)
+                    digest.add(picture.name, content_digest)
+                    kept.append(picture)
                 report(start + len(chunk))
-        partial.replace(stem.with_suffix(".u8"))
+        partial_file.replace(stem.with_suffix(".u8"))
         index = {"labels": [p.label for p in kept], "names": [p.name for p in kept], "digest": digest.hexdigest()}
         write_json(stem.with_suffix(".json"), index)
     except OSError as error:
@@ -125,13 +151,17 @@ def _build(photos: list[Photo], size: int, stem: Path, folder: Path) -> None:
         ) from error
     finally:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            partial_file.unlink(missing_ok=True)
 
 
-def _decode(photo: Photo, size: int) -> tuple[str, Pixels] | None:
+def _decode(picture: Picture, source: Path, size: int) -> tuple[str, Pixels] | None:
     try:
-        content = photo.path.read_bytes()
-        return hashlib.sha256(content).hexdigest(), load_square(content, size)
+        return picture.decode(size)
     except (ImageError, OSError) as error:
-        say(f"left out: {photo.path}: {error}")
+        say(f"left out: {source / picture.name}: {error}")
         return None
+
+
+def _decode_file(path: Path, size: int) -> tuple[str, Pixels]:
+    content = path.read_bytes()
+    return hashlib.sha256(content).hexdigest(), load_square(content, size)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from attack.spatial import SpatialRange
 from model.architecture import Architecture
 from model.errors import ConfigError
+from model.labels import CLASSES
 from train.precision import Precision
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -105,6 +106,8 @@ class AugmentConfig(Section):
     """Mirror half of the photos."""
     crop_scale: Annotated[float, Field(gt=0.05, le=1)] = 0.6
     """Random crops keep at least this share of the photo's area."""
+    pad_px: int = Field(default=0, ge=0, le=32)
+    """Pad-and-crop, as on CIFAR: largest shift along each axis, in whole pixels of the input, black outside."""
     brightness: Share = 0.3
     """Largest relative change of brightness."""
     contrast: Share = 0.3
@@ -131,11 +134,13 @@ class OptimizerConfig(Section):
     """How the weights move."""
 
     name: Literal["sgd", "adamw"] = "adamw"
-    """SGD with Nesterov momentum, or AdamW."""
+    """SGD with momentum, or AdamW."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Peak learning rate."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD."""
+    nesterov: bool = True
+    """Nesterov's form of it."""
     weight_decay: float = Field(default=5e-4, ge=0)
     """Weight decay; none on biases and normalisation."""
     schedule: Literal["cosine", "one_cycle", "steps"] = "cosine"
@@ -160,18 +165,22 @@ class ValidationConfig(Section):
     perturb_steps: int = Field(default=10, ge=1)
     """Steps of the PGD that measures robust accuracy (cross-entropy, random start, epsilon and norm of the loss)."""
     patience: int = Field(default=5, ge=1)
-    """Stop after this many validations without a better robust accuracy; the best weights are kept."""
+    """Stop after this many validations without a better robust accuracy."""
+    keep: Literal["best", "last"] = "best"
+    """Whose weights are released: the best validation's, or the last step's, which neither `val` nor patience chose."""
 
 
 class TrainConfig(Section):
     """A run of `trades-bob train`."""
 
+    classes: tuple[str, ...] = Field(default=CLASSES, min_length=2)
+    """Names of the classes by index; the service, the attacks and the evaluation take bicycle and bird alone."""
     seed: int = 0
     """Every random choice follows from it and the step number."""
     epochs: float = Field(gt=0)
     """Passes over as many photos as the training set has."""
     batch_size: int = Field(default=64, ge=2)
-    """Photos a step over all processes, half of each class."""
+    """Photos a step over all processes, as many of each class."""
     input_size: int = Field(default=224, ge=32, le=512)
     """Side in pixels of what the network sees, and of the bundle."""
     cache_size: int | None = Field(default=None, ge=32, le=1024)
@@ -198,6 +207,8 @@ class TrainConfig(Section):
     def _consistent(self) -> Self:
         if self.batch_size % 2:
             raise ValueError(f"batch_size = {self.batch_size} must be even: half of each class")
+        if self.batch_size < len(self.classes):
+            raise ValueError(f"batch_size = {self.batch_size} is smaller than the {len(self.classes)} classes")
         if self.weights == "imagenet" and self.start_from is not None:
             raise ValueError("weights and start_from cannot both be given")
         return self

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from model.decision import calibrate
 from model.errors import DataError, TrainingError
 from model.vision import torchvision
 from train.batches import BalancedBatches
-from train.cache import PhotoCache, open_cache
+from train.cache import PhotoCache
 from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.checkpoint import GO_ON, Checkpoint, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
@@ -26,6 +26,7 @@ from train.feed import Feed
 from train.pretrained import imagenet_weights
 from train.ranks import ALONE, Ranks, joined, own_device
 from train.schedule import Phase, phase_at
+from train.splits import open_split
 from train.step import NotFiniteError, TrainStep
 from train.validation import Validation, natural_logits, validate
 from train.watch import MetricsLog, draw_curves, print_table
@@ -43,9 +44,10 @@ def train(config: TrainConfig, data: Path, out: Path, *, resume: bool = False, d
     with joined(own) as ranks, _disk_in_one_line(out):
         _open_folder(out, resume)
         trainer = Trainer(config, data, out, own, ranks)
-        if resume:
-            trainer.resume()
-        trainer.run()
+        with closing(trainer.feed):
+            if resume:
+                trainer.resume()
+            trainer.run()
         return trainer.release()
 
 
@@ -84,12 +86,13 @@ class Trainer:
             torch.set_num_threads(config.threads)
         self.config, self.out, self.device, self.ranks = config, out, device, ranks
         with ranks.one_after_the_first():
-            self.photos = open_cache(data / "train", config.stored_size)
-            self.val = open_cache(data / "val", config.input_size)
+            self.photos = open_split(data, "train", config.stored_size, config.classes)
+            self.val = open_split(data, "val", config.input_size, config.classes)
             network = _initial_network(config)
         self.batches = BalancedBatches(self.photos.labels, config.batch_size, config.seed)
         self.feed = Feed(self.photos, self.batches.at, device)
-        self.start_sha256 = read_metadata(config.start_from).weights_sha256 if config.start_from else None
+        start = read_metadata(config.start_from, config.classes) if config.start_from else None
+        self.start_sha256 = start.weights_sha256 if start else None
         self.train_step = TrainStep(network, config, device, ranks)
         self.network, self.average = self.train_step.network, self.train_step.average
         self.optimizer = self.train_step.optimizer
@@ -125,7 +128,7 @@ class Trainer:
         """Write the bundle of the best weights, its threshold calibrated on `val`, the curves and the final table."""
         network = self.average.network
         network.load_state_dict(self.best)
-        validation = self._measure(network, attacked=len(self.val))  # in float32, as it will serve
+        validation = self._measure(network, attacked=len(self.val), unmapped=True)  # in float32, as it will serve
         logits = natural_logits(network, self.val, self.ranks)
         if self.ranks.first:
             self._write(network, validation, logits)
@@ -133,6 +136,7 @@ class Trainer:
 
     def _write(self, network: PixelClassifier, validation: Validation, logits: Tensor) -> None:
         metadata = BundleMetadata(
+            classes=self.config.classes,
             input_size=self.config.input_size,
             abstain_below=calibrate(logits, self.config.coverage),
             coverage=self.config.coverage,
@@ -189,7 +193,7 @@ class Trainer:
         log.add(self.step, self.epoch, **validation.flat())
         say(f"epoch {self.epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
         robust, full = validation.robust.at_100, self._at_full_strength()
-        if robust > self.best_robust or not full:
+        if robust > self.best_robust or not full or self.config.validation.keep == "last":
             self.best = {name: tensor.clone() for name, tensor in self.average.network.state_dict().items()}
             # While the schedule still rises the latest weights count, and the first ones at full strength beat them.
             self.best_robust, self.stale = (robust if full else -1.0), 0
@@ -202,10 +206,17 @@ class Trainer:
             self.config.loss.kind == "natural" or phase.epsilon == self.config.loss.epsilon
         )
 
-    def _measure(self, network: nn.Module, attacked: int) -> Validation:
-        steps = self.config.validation.perturb_steps
-        span = self.config.spatial.span
-        return validate(network, self.val, self.config.loss, span, attacked=attacked, steps=steps, ranks=self.ranks)
+    def _measure(self, network: nn.Module, attacked: int, *, unmapped: bool = False) -> Validation:
+        return validate(
+            network,
+            self.val,
+            self.config.loss,
+            self.config.spatial.span,
+            attacked=attacked,
+            steps=self.config.validation.perturb_steps,
+            unmapped=unmapped,
+            ranks=self.ranks,
+        )
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -240,17 +251,17 @@ class Trainer:
 
 def _initial_network(config: TrainConfig) -> PixelClassifier:
     if config.start_from is not None:
-        network = load_bundle(config.start_from).network
+        network = load_bundle(config.start_from, classes=config.classes).network
         if network.architecture != config.architecture:
             raise DataError(f"{config.start_from}: its architecture is not the one of [architecture]")
         return network.train().requires_grad_(True)
     torch.manual_seed(config.seed)
-    network = PixelClassifier(config.architecture)
+    network = PixelClassifier(config.architecture, len(config.classes))
     if config.weights == "imagenet":
         imagenet_weights(network)
     return network
 
 
 def _described(photos: PhotoCache) -> dict[str, Any]:
-    counts = torch.bincount(photos.labels, minlength=2).tolist()
-    return {"sha256": photos.digest, "bicycle": counts[0], "bird": counts[1]}
+    counts = torch.bincount(photos.labels, minlength=len(photos.classes)).tolist()
+    return {"sha256": photos.digest, **dict(zip(photos.classes, counts, strict=True))}

@@ -11,8 +11,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 class Passes(nn.Module):
     """A network whose forward passes, and so their gradients, run in bfloat16 autocast, or as they are.
 
-    Input (N, 3, H, W) in [0, 1] of any floating point type; output (N, 2) logits of at least float32. Everything around
-    the network (maps, perturbations, losses, weights) keeps its own type.
+    Input (N, 3, H, W) in [0, 1] of any floating point type; output (N, classes) logits of at least float32.
+    Everything around the network (maps, perturbations, losses, weights) keeps its own type.
     """
 
     def __init__(self, network: nn.Module, *, bfloat16: bool) -> None:
@@ -20,7 +20,7 @@ class Passes(nn.Module):
         self.network, self.autocast = network, bfloat16
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 2) logits."""
+        """(N, 3, H, W) -> (N, classes) logits."""
         if not self.autocast:
             plain: Tensor = self.network(x)
             return plain

@@ -1,4 +1,4 @@
-"""How good a network is on `val`: clean, and under the warm-up's order of attack (a random map, then PGD).
+"""How good a network is on `val`: clean, under PGD, and under the warm-up's order of attack (a random map, then PGD).
 
 N photos, S side of the network's input.
 """
@@ -38,13 +38,16 @@ class Validation:
 
     natural: Accuracy
     robust: Accuracy
+    """Under a random map, then PGD."""
     photos: int
     attacked: int
+    pgd: Accuracy | None = None
+    """Under PGD alone, where it was asked for."""
 
     def flat(self) -> dict[str, float]:
         """`{"natural_at_100": ..., ...}` for logs."""
-        parts = (("natural", self.natural), ("robust", self.robust))
-        return {f"{name}_{key}": round(value, 4) for name, part in parts for key, value in asdict(part).items()}
+        parts = {"natural": self.natural, "robust": self.robust} | ({"pgd": self.pgd} if self.pgd else {})
+        return {f"{name}_{key}": round(value, 4) for name, part in parts.items() for key, value in asdict(part).items()}
 
 
 def validate(
@@ -55,33 +58,37 @@ def validate(
     *,
     attacked: int,
     steps: int,
+    unmapped: bool = False,
     ranks: Ranks = ALONE,
 ) -> Validation:
     """Natural accuracy on all photos, robust accuracy on `attacked` of them, balanced and always the same ones.
 
     Each attacked photo goes through one random map of the span, then PGD on the cross-entropy with the loss's norm and
-    full epsilon, `steps` steps of 2.5 epsilon / steps from a random start.
+    full epsilon, `steps` steps of 2.5 epsilon / steps from a random start. `unmapped`: then also without a map.
     """
-
-    def attack(x: Tensor, y: Tensor, number: int) -> Tensor:
-        generator = generator_of("validation", number, device=x.device)
-        return _pgd(network, random_view(x, span, generator), y, loss, steps, generator)
-
-    natural = natural_logits(network, photos, ranks)
     some = _balanced(photos.labels, attacked)
-    robust = _logits(network, photos, some, attack, ranks)
-    return Validation(accuracy(natural, photos.labels), accuracy(robust, photos.labels[some]), len(photos), len(some))
+
+    def under_pgd(span: SpatialRange) -> Accuracy:
+        def attack(x: Tensor, y: Tensor, number: int) -> Tensor:
+            generator = generator_of("validation", number, device=x.device)
+            return _pgd(network, random_view(x, span, generator), y, loss, steps, generator)
+
+        return accuracy(_logits(network, photos, some, attack, ranks), photos.labels[some])
+
+    natural = accuracy(natural_logits(network, photos, ranks), photos.labels)
+    pgd = under_pgd(span.scaled(0)) if unmapped else None
+    return Validation(natural, under_pgd(span), len(photos), len(some), pgd)
 
 
 def natural_logits(network: nn.Module, photos: PhotoCache, ranks: Ranks = ALONE) -> Tensor:
-    """(N, 2) logits of all photos, on the CPU."""
+    """(N, classes) logits of all photos, on the CPU."""
     return _logits(network, photos, torch.arange(len(photos)), lambda x, *_: x, ranks)
 
 
 def _logits(network: nn.Module, photos: PhotoCache, indices: Tensor, changed: Change, ranks: Ranks) -> Tensor:
-    """(n, 2) logits of the changed photos; the processes take the batches in turn, and all get all of them."""
+    """(n, classes) logits of the changed photos; the processes take the batches in turn, and all get all of them."""
     device = next(network.parameters()).device
-    logits = torch.zeros(len(indices), 2)
+    logits = torch.zeros(len(indices), len(photos.classes))
     for number, part in enumerate(torch.split(torch.arange(len(indices)), BATCH)):
         if number % ranks.world == ranks.rank:
             x, y = _batch(photos, indices[part], device)
@@ -91,14 +98,14 @@ def _logits(network: nn.Module, photos: PhotoCache, indices: Tensor, changed: Ch
 
 @torch.no_grad()
 def network_logits(network: nn.Module, x: Tensor) -> Tensor:
-    """(N, 3, H, W) -> (N, 2) float32 logits on the CPU, in the network's present mode."""
+    """(N, 3, H, W) -> (N, classes) float32 logits on the CPU, in the network's present mode."""
     logits: Tensor = network(x)
     return logits.float().cpu()
 
 
 def accuracy(logits: Tensor, y: Tensor) -> Accuracy:
-    """(N, 2) logits and (N,) classes -> accuracies; equal logits count as class 0, as in the kit."""
-    right = (logits[:, 1] > logits[:, 0]).long() == y
+    """(N, classes) logits and (N,) classes -> accuracies; of equal logits the first counts, as in the kit."""
+    right = logits.argmax(dim=1) == y
     covered = confidence(logits) >= calibrate(logits, 0.8)
     return Accuracy(right.float().mean().item(), right[covered].float().mean().item())
 
@@ -118,11 +125,12 @@ def _pgd(network: nn.Module, x: Tensor, y: Tensor, loss: LossConfig, steps: int,
 
 
 def _balanced(labels: Tensor, count: int) -> Tensor:
-    """Indices of `count` photos spread evenly over each class, alternating."""
+    """Indices of `count` photos spread evenly over each class."""
     rows = []
-    for label in (0, 1):
+    classes = int(labels.max()) + 1
+    for label in range(classes):
         places = (labels == label).nonzero().flatten()
-        wanted = min(count // 2, len(places))
+        wanted = min(count // classes, len(places))
         rows.append(places[torch.linspace(0, len(places) - 1, wanted).long()])
     return torch.cat(rows)
 

@@ -110,7 +110,12 @@ def print_table(validation: Validation, title: str) -> None:
     table = Table(title=title)
     for column in ("val photos", "n", "accuracy @ 100 %", "accuracy @ 80 % coverage"):
         table.add_column(column, justify="left" if column == "val photos" else "right")
-    rows = (("natural", validation.photos, validation.natural), ("map + PGD", validation.attacked, validation.robust))
+    rows = (
+        ("natural", validation.photos, validation.natural),
+        ("PGD", validation.attacked, validation.pgd),
+        ("map + PGD", validation.attacked, validation.robust),
+    )
     for name, n, part in rows:
-        table.add_row(name, str(n), f"{part.at_100:.1%}", f"{part.at_80:.1%}")
+        if part is not None:
+            table.add_row(name, str(n), f"{part.at_100:.1%}", f"{part.at_80:.1%}")
     Console(width=100).print(table)

@@ -58,8 +58,12 @@ class Attempts:
 
     def __init__(self, policy: RetryPolicy, url: str, note: Callable[[bool], None]) -> None:
         self.policy, self.url, self.note = policy, url, note
+        self.restart()
+
+    def restart(self) -> None:
+        """Patience begins anew: there was progress."""
         self.count = 0
-        self.ends_at = time.monotonic() + policy.patience_s
+        self.ends_at = time.monotonic() + self.policy.patience_s
 
     def after(self, response: httpx.Response | None, error: Exception | None = None) -> float:
         """Seconds to wait after this failure. Raises EndpointError once patience has run out."""

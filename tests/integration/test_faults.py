@@ -69,7 +69,7 @@ def before(name: str, number: int, patch: pytest.MonkeyPatch, litter: Path | Non
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        ("train.loop.open_cache", 2),
+        ("train.loop.open_split", 2),
         ("train.loop.validate", 1),
         ("train.checkpoint.replace_file", 1),
         ("train.checkpoint.replace_file", 2),

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from model.bundle import load_bundle
 from model.errors import DataError, TrainingError
 from tests.runs import RUN, figures, lines, toml
 from train import loop
+from train.cache import open_cache
 from train.config import TrainConfig, parse_config
 from train.loop import train
 from train.release import release
@@ -49,12 +52,15 @@ def test_a_run_learns_and_leaves_a_bundle_metrics_and_curves(finished):
     logged = [json.loads(line) for line in lines(out)]
     assert {"loss", "loss_robust", "natural", "robust", "images_per_s"} <= set().union(*logged)
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert validation.pgd.at_100 <= validation.natural.at_100
+    assert classifier.metadata.metrics["val"]["pgd_at_80"] == pytest.approx(validation.pgd.at_80, abs=1e-4)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")], "the feed is closed"
 
 
 def test_the_threshold_covers_the_share_of_val(finished, tiny_photos):
     out, _ = finished
     classifier = load_bundle(out)
-    val = loop.open_cache(tiny_photos / "val", 32)
+    val = open_cache(tiny_photos / "val", 32)
     with torch.inference_mode():
         answers = classifier.decide(classifier(val.take(torch.arange(16)).float() / 255))
     assert sum(answer != "abstain" for answer in answers) == int(0.8 * 16)
@@ -78,7 +84,9 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tm
     command = [sys.executable, "-m", "trades_bob", "train", str(config), "--data", str(tiny_photos), "--out", str(out)]
     for _ in range(2):
         _kill_after_progress([*command, "--resume"], out)
-    subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=300)
+    done = subprocess.run([*command, "--resume"], check=True, capture_output=True, text=True, timeout=300)
+    for row in ("natural", "PGD", "map [+] PGD"):
+        assert re.search(rf"│ {row} +│ +16 │ +[0-9.]+% │ +[0-9.]+% │", done.stdout), done.stdout
     expected = weights(finished[0])
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(out).items())
     assert figures(out) == figures(finished[0])
@@ -125,7 +133,7 @@ def test_a_release_has_half_the_bytes_and_the_same_labels(finished, tiny_photos,
     release(finished[0], [tiny_photos / "val"], tmp_path)
     full, half = (path / "model.safetensors" for path in (finished[0], tmp_path))
     assert half.stat().st_size < 0.51 * full.stat().st_size
-    val = loop.open_cache(tiny_photos / "val", 32).take(torch.arange(16)).float() / 255
+    val = open_cache(tiny_photos / "val", 32).take(torch.arange(16)).float() / 255
     before, after = (load_bundle(path) for path in (finished[0], tmp_path))
     with torch.inference_mode():
         assert before.decide(before(val)) == after.decide(after(val))
@@ -144,8 +152,8 @@ def test_early_stop_keeps_the_best_weights(tiny_photos, tmp_path, monkeypatch):
     real = loop.Trainer._measure
     calls = iter(range(1000))
 
-    def falling(self, network, attacked):
-        validation = real(self, network, attacked)
+    def falling(self, network, attacked, **options):
+        validation = real(self, network, attacked, **options)
         return Validation(validation.natural, Accuracy(1 - next(calls) / 100, 0.0), 16, 16)
 
     monkeypatch.setattr(loop.Trainer, "_measure", falling)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -57,17 +58,8 @@ class Fetcher:
         """
         attempts = self._attempts(url)
         while True:
-            try:
-                with self.http.stream("GET", url) as response:
-                    if response.status_code == httpx.codes.OK:
-                        return self._body(response)
-                    self._refuse_final(response)
-                    wait_s = attempts.after(response)
-            except self.retry.retry_errors as error:
-                wait_s = attempts.after(None, error)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise DownloadError(f"{url}: {error or type(error).__name__}") from error
-            self._pause(wait_s)
+            with self._patiently(attempts), self._answer(url) as response:
+                return self._body(response)
 
     def stream(self, url: str) -> Iterator[tuple[bytes, int | None]]:
         """The parts of a large body as they come, each with the body's length where the server told it.
@@ -78,28 +70,45 @@ class Fetcher:
         done, tag, attempts = 0, "", self._attempts(url)
         while True:
             headers = {"Range": f"bytes={done}-", "If-Range": tag} if done and tag else {}
-            try:
-                with self.http.stream("GET", url, headers=headers) as response:
-                    if response.status_code in (httpx.codes.OK, PARTIAL):
-                        if done and _tag(response) != tag:
-                            raise DownloadError(f"{url}: changed while it was read; run the same command again")
-                        tag, skip = _tag(response), 0 if response.status_code == PARTIAL else done
-                        total = _length(response, done - skip)
-                        for part in response.iter_raw():
-                            self._check_stop()
-                            news = part[skip:]
-                            skip = max(skip - len(part), 0)
-                            if news:
-                                done, attempts = done + len(news), self._attempts(url)
-                                yield news, total
-                        return
-                    self._refuse_final(response)
-                    wait_s = attempts.after(response)
-            except self.retry.retry_errors as error:
-                wait_s = attempts.after(None, error)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise DownloadError(f"{url}: {error or type(error).__name__}") from error
-            self._pause(wait_s)
+            with self._patiently(attempts), self._answer(url, headers) as response:
+                if done and _tag(response) != tag:
+                    raise DownloadError(f"{url}: changed while it was read; run the same command again")
+                tag, skip = _tag(response), 0 if response.status_code == PARTIAL else done
+                total = _length(response, done - skip)
+                for part in response.iter_raw():
+                    self._check_stop()
+                    news = part[skip:]
+                    skip = max(skip - len(part), 0)
+                    if news:
+                        done += len(news)
+                        attempts.restart()
+                        yield news, total
+                return
+
+    @contextmanager
+    def _patiently(self, attempts: Attempts) -> Iterator[None]:
+        """The block; where it meets a trouble that passes, a wait, after which the caller runs it again."""
+        try:
+            yield
+            return
+        except httpx.HTTPStatusError as error:
+            wait_s = attempts.after(error.response)
+        except self.retry.retry_errors as error:
+            wait_s = attempts.after(None, error)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise DownloadError(f"{attempts.url}: {error or type(error).__name__}") from error
+        self.stop.wait(wait_s)
+        self._check_stop()
+
+    @contextmanager
+    def _answer(self, url: str, headers: dict[str, str] | None = None) -> Iterator[httpx.Response]:
+        """A response with a body to read. Raises NotServedError, or HTTPStatusError where asking again may help."""
+        with self.http.stream("GET", url, headers=headers) as response:
+            if response.status_code in RETRIED:
+                raise httpx.HTTPStatusError("busy", request=response.request, response=response)
+            if response.status_code not in ((httpx.codes.OK, PARTIAL) if headers else (httpx.codes.OK,)):
+                raise NotServedError(url, response.status_code)
+            yield response
 
     def _attempts(self, url: str) -> Attempts:
         return Attempts(self.retry, url, lambda _busy: None)
@@ -114,14 +123,6 @@ class Fetcher:
             if time.monotonic() > ends_at:
                 raise httpx.ReadTimeout("drips")
         return bytes(body)
-
-    def _refuse_final(self, response: httpx.Response) -> None:
-        if response.status_code not in RETRIED:
-            raise NotServedError(str(response.url), response.status_code)
-
-    def _pause(self, wait_s: float) -> None:
-        self.stop.wait(wait_s)
-        self._check_stop()
 
     def _check_stop(self) -> None:
         if self.stop.is_set():
