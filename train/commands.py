@@ -16,11 +16,16 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the bundle, checkpoint, metrics and curves.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop at a checkpoint once so many minutes are over; exit 0.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the final figures here.")] = None,
 ) -> None:
     """Train the classifier with TRADES under random rotations and translations; ends with a bundle in --out."""
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"--device {device}: choose auto, cpu or cuda")
+    if minutes is not None and not minutes > 0:
+        raise ConfigError(f"--minutes {minutes:g}: give more than 0")
     signal.signal(signal.SIGTERM, _stopped)
     from dataclasses import asdict
 
@@ -28,8 +33,8 @@ def train(
     from train.config import read_config
     from train.loop import train as run_training
 
-    validation = run_training(read_config(run), data, out, resume=resume, device=device)
-    if json_file is not None:
+    validation = run_training(read_config(run), data, out, resume=resume, device=device, minutes=minutes)
+    if json_file is not None and validation is not None:
         write_json(json_file, asdict(validation))
 
 

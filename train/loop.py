@@ -35,11 +35,21 @@ CHECKPOINT_EVERY_S = 120.0
 LOG_EVERY_STEPS = 10
 
 
-def train(config: TrainConfig, data: Path, out: Path, *, resume: bool = False, device: str = "auto") -> Validation:
+def train(
+    config: TrainConfig,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    minutes: float | None = None,
+) -> Validation | None:
     """Train on `data`/train, watch on `data`/val, and leave a bundle, curves and metrics in `out`.
 
-    Returns the figures of the released weights on `val`. Raises ConfigError, DataError or TrainingError in one line.
+    Returns the figures of the released weights on `val`; None when `minutes` were over first: then there is a
+    checkpoint to resume from, and no bundle. Raises ConfigError, DataError or TrainingError in one line.
     """
+    ends_at = None if minutes is None else time.monotonic() + 60 * minutes
     own = _device(device)
     with joined(own) as ranks, _disk_in_one_line(out):
         _open_folder(out, resume)
@@ -47,8 +57,8 @@ def train(config: TrainConfig, data: Path, out: Path, *, resume: bool = False, d
         with closing(trainer.feed):
             if resume:
                 trainer.resume()
-            trainer.run()
-        return trainer.release()
+            finished = trainer.run(ends_at)
+        return trainer.release() if finished else None
 
 
 def _device(name: str) -> torch.device:
@@ -106,8 +116,11 @@ class Trainer:
         """Passes done, with a fraction."""
         return self.step / self.steps_per_epoch
 
-    def run(self) -> None:
-        """Train until the steps are done or robust accuracy has not risen for `patience` validations."""
+    def run(self, ends_at: float | None = None) -> bool:
+        """Train until the steps are done or robust accuracy has not risen for `patience` validations.
+
+        Or until the clock (`time.monotonic`) has passed `ends_at`: then the answer is False, and the state is saved.
+        """
         log = MetricsLog(self.out, self.step, writes=self.ranks.first)
         every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
         saved_at = time.monotonic()
@@ -118,11 +131,16 @@ class Trainer:
                 validated = self.step % every == 0 or last
                 if validated:
                     self._validate(log)
-                if self.ranks.first and (validated or time.monotonic() - saved_at > CHECKPOINT_EVERY_S):
+                late = not last and self._is_late(ends_at)
+                if self.ranks.first and (validated or late or time.monotonic() - saved_at > CHECKPOINT_EVERY_S):
                     save_checkpoint(self.out, self._checkpoint())
                     saved_at = time.monotonic()
+                if late:
+                    say(f"time is over after step {self.step} of {self.total_steps}; saved, --resume goes on from here")
+                    return False
         if self.step < self.total_steps:
             say(f"stopped early: no better robust accuracy in {self.stale} validations; the best weights are kept")
+        return True
 
     def release(self) -> Validation:
         """Write the bundle of the best weights, its threshold calibrated on `val`, the curves and the final table."""
@@ -159,6 +177,12 @@ class Trainer:
         self.optimizer.load_state_dict(found.optimizer)
         self.step, self.stale = found.step, found.stale
         self.best, self.best_robust = found.best, found.best_robust
+
+    def _is_late(self, ends_at: float | None) -> bool:
+        """Whether any process of the run finds that time is over: they stop after the same step."""
+        if ends_at is None:
+            return False
+        return self.ranks.sum_(torch.tensor([float(time.monotonic() > ends_at)])).item() > 0
 
     def _logged_step(self, log: MetricsLog, report: Report) -> None:
         started = time.monotonic()

@@ -92,6 +92,29 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tm
     assert figures(out) == figures(finished[0])
 
 
+def test_stopped_by_the_clock_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tmp_path, capfd):
+    """Two runs that are out of time at once do one step each and say so; the third ends as if there had been one."""
+    for step in (1, 2):
+        assert train(run_config(), tiny_photos, tmp_path, resume=True, minutes=1e-9) is None
+        assert f"time is over after step {step} of 16; saved" in " ".join(capfd.readouterr().err.split())
+        assert not (tmp_path / "bundle.json").exists()
+    assert train(run_config(), tiny_photos, tmp_path, resume=True, minutes=60) == finished[1]
+    expected = weights(finished[0])
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(tmp_path).items())
+    assert figures(tmp_path) == figures(finished[0])
+
+
+def test_out_of_time_is_exit_0_and_writes_no_figures(tiny_photos, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text(toml(RUN))
+    command = [sys.executable, "-m", "trades_bob", "train", str(config), "--data", str(tiny_photos)]
+    command += ["--out", str(tmp_path / "out"), "--minutes", "0.0001", "--json", str(tmp_path / "figures.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "time is over after step 1 of 16; saved, --resume goes on from here" in done.stderr
+    assert (tmp_path / "out" / "checkpoint.pt").exists()
+    assert not (tmp_path / "figures.json").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_checkpoint(tiny_photos, tmp_path):
     config = run_config(optimizer={"learning_rate": 1e30, "clip_norm": 1e30, "warmup_epochs": 0, "name": "sgd"})
     with pytest.raises(TrainingError, match="not finite at step"):

@@ -46,6 +46,7 @@ def test_every_documented_command_parses(line):
         (["train", "smoke", "--data", "nowhere", "--out", "x"], "nowhere/train/bicycle: no such folder"),
         (["train", "none.toml", "--data", "d", "--out", "x"], "none.toml: no such file; recipes"),
         (["train", "smoke", "--data", "d", "--out", "x", "--device", "tpu"], "choose auto, cpu or cuda"),
+        (["train", "smoke", "--data", "d", "--out", "x", "--minutes", "0"], "--minutes 0: give more than 0"),
         (["train", "smoke", "--out", "x"], "Missing option '--data'"),
         (["predict", "photo.jpg", "--bundle", "nowhere"], "nowhere/bundle.json: no such file"),
         (["serve", "--bundle", "nowhere"], "nowhere: no bundle there"),
