@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.metadata import Architecture
+from model.metadata import EXPOSURE_FLOOR, EXPOSURE_MEAN, EXPOSURE_SPREAD, Architecture
 from model.vision import torchvision
 from model.wide_resnet import WideResNet
 
@@ -39,8 +39,17 @@ class PixelClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 2) logits."""
+        if self.architecture.exposure == "photo":
+            x = _exposed(x)
         logits: Tensor = self.backbone((x - self.mean) / self.std)
         return logits
+
+
+def _exposed(x: Tensor) -> Tensor:
+    """Each picture of (N, 3, H, W) at the same mean and nearly the same standard deviation."""
+    x = x - x.mean(dim=(1, 2, 3), keepdim=True)
+    spread = ((x * x).mean(dim=(1, 2, 3), keepdim=True) + EXPOSURE_FLOOR**2).sqrt()
+    return EXPOSURE_MEAN + EXPOSURE_SPREAD * x / spread
 
 
 def _backbone(name: str, classes: int) -> Any:

@@ -13,6 +13,11 @@ FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "model.safetensors"
 METADATA_FILE: Final = "bundle.json"
 MAX_METADATA_BYTES: Final = 16 * 2**20
+EXPOSURE_MEAN: Final = 0.45
+EXPOSURE_SPREAD: Final = 0.25
+"""Mean and standard deviation, over pixels and channels, that `exposure = "photo"` brings a picture to."""
+EXPOSURE_FLOOR: Final = 0.05
+"""Added in squares to a picture's standard deviation: a blank picture is not blown up, and gradients stay finite."""
 
 
 class Architecture(BaseModel):
@@ -24,6 +29,8 @@ class Architecture(BaseModel):
     """One of torchvision's residual networks, or a wide one for 32 px, `wrn_DEPTH_WIDTH`; the defence: a `resnet50`."""
     activation: Literal["relu", "silu"] = "relu"
     """Smooth activations (`silu`) gain robustness (Xie et al. 2020); torchvision's own is `relu`."""
+    exposure: Literal["fixed", "photo"] = "fixed"
+    """`photo`: every picture is first brought to one mean and contrast, so that light and haze move the logits less."""
 
 
 class BundleMetadata(BaseModel):

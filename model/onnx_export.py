@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model.metadata import Architecture
+from model.metadata import EXPOSURE_FLOOR, EXPOSURE_MEAN, EXPOSURE_SPREAD, Architecture
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
@@ -39,7 +39,12 @@ def export_onnx(weights: Mapping[str, Array], architecture: Architecture, size: 
     graph = _Graph(weights, architecture.activation)
     x = graph.node("Cast", [graph.node("Transpose", ["pixels"], perm=[0, 3, 1, 2])], to=TensorProto.FLOAT)
     mean, std = graph.weight("mean"), graph.weight("std")
-    x = graph.node("Mul", [x, graph.constant(1 / (255 * std))])
+    if architecture.exposure == "photo":
+        x = graph.standardized(x)
+        mean, std = (mean - EXPOSURE_MEAN) / EXPOSURE_SPREAD, std / EXPOSURE_SPREAD
+    else:
+        mean, std = 255 * mean, 255 * std
+    x = graph.node("Mul", [x, graph.constant(1 / std)])
     x = graph.node("Add", [x, graph.constant(-mean / std)])
     x = graph.activation(graph.convolution(x, "backbone.conv1", "backbone.bn1", stride=2))
     x = graph.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
@@ -92,6 +97,13 @@ class _Graph:
             strides=[stride, stride],
             pads=[side // 2] * 4,
         )
+
+    def standardized(self, x: str) -> str:
+        """Each picture of 0 to 255 with its mean taken away, divided by its floored standard deviation."""
+        x = self.node("Sub", [x, self.node("ReduceMean", [x], axes=[1, 2, 3])])
+        variance = self.node("ReduceMean", [self.node("Mul", [x, x])], axes=[1, 2, 3])
+        floored = self.node("Add", [variance, self.constant(np.array((255 * EXPOSURE_FLOOR) ** 2))])
+        return self.node("Div", [x, self.node("Sqrt", [floored])])
 
     def activation(self, x: str) -> str:
         """`relu`, or `silu` as x * sigmoid(x)."""

@@ -13,10 +13,11 @@ from model.runtime import OnnxRuntime
 SIZE = 32
 
 
-def network(backbone: str, activation: str = "relu") -> PixelClassifier:
+def network(backbone: str, activation: str = "relu", exposure: str = "fixed") -> PixelClassifier:
     """Random weights, with batch norms as after training: none of them is the identity."""
     torch.manual_seed(0)
-    model = PixelClassifier(Architecture.model_validate({"backbone": backbone, "activation": activation})).eval()
+    values = {"backbone": backbone, "activation": activation, "exposure": exposure}
+    model = PixelClassifier(Architecture.model_validate(values)).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
@@ -28,8 +29,10 @@ def network(backbone: str, activation: str = "relu") -> PixelClassifier:
     return model
 
 
-def save(path: Path, backbone: str = "resnet18", activation: str = "relu", size: int = SIZE) -> Path:
-    save_bundle(path, network(backbone, activation), BundleMetadata(abstain_below=0.0, input_size=size))
+def save(
+    path: Path, backbone: str = "resnet18", activation: str = "relu", size: int = SIZE, exposure: str = "fixed"
+) -> Path:
+    save_bundle(path, network(backbone, activation, exposure), BundleMetadata(abstain_below=0.0, input_size=size))
     return path
 
 

@@ -27,7 +27,9 @@ onload = () => {{
   const inside = document.querySelector("iframe").contentDocument, page = inside.documentElement;
   const pictures = [...inside.images], words = [...inside.querySelectorAll("p, td, th, small, figcaption, dd, code")];
   const broken = pictures.filter(image => !(image.complete && image.naturalWidth)).length;
-  const smallest = Math.min(...words.map(word => parseFloat(inside.defaultView.getComputedStyle(word).fontSize)));
+  const size = word => parseFloat(inside.defaultView.getComputedStyle(word).fontSize);
+  const drawn = [...inside.querySelectorAll("svg text")].map(word => size(word) * word.ownerSVGElement.getScreenCTM().a);
+  const smallest = Math.min(...words.map(size), ...drawn);
   document.title = [page.scrollWidth, page.clientWidth, pictures.length, broken, smallest].join(" ");
 }};
 </script>"""

@@ -52,6 +52,17 @@ def test_normalisation_is_inside():
     torch.testing.assert_close(network(x), outside)
 
 
+def test_exposure_of_the_photo_makes_light_and_contrast_nearly_free():
+    network = PixelClassifier(Architecture(backbone="resnet18", exposure="photo")).eval()
+    fixed = PixelClassifier(Architecture(backbone="resnet18")).eval()
+    fixed.load_state_dict(network.state_dict())
+    x = torch.rand(4, 3, 64, 64)
+    dim = 0.3 + 0.5 * x
+    assert (network(x) - network(dim)).abs().max() < 0.1 * (fixed(x) - fixed(dim)).abs().max()
+    blank = network(torch.full((1, 3, 64, 64), 0.5).requires_grad_())
+    assert blank.isfinite().all()
+
+
 def test_a_fresh_network_ranks_by_margin():
     logits = PixelClassifier(Architecture(backbone="resnet18")).eval()(torch.rand(4, 3, 64, 64))
     torch.testing.assert_close(logits.sum(dim=1), torch.zeros(4), atol=1e-4, rtol=0)
