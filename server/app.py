@@ -1,6 +1,7 @@
 """The HTTP service: routes and their answers. `create_app` needs nothing but settings and a bundle."""
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -38,6 +39,8 @@ def create_app(service: Service, on_failure: Callable[[], None] = lambda: None) 
 async def _first_warm_up(service: Service, on_failure: Callable[[], None]) -> None:
     if not await service.opened():
         on_failure()
+    gc.collect()
+    gc.freeze()  # what was imported and set up stays: no collection need look at it again
 
 
 @contextmanager

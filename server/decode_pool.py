@@ -1,9 +1,7 @@
 """The decoding of a request's images in threads, which ends early where the request does. S side of the square."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Final
 
@@ -12,6 +10,7 @@ import structlog
 from model.pixels import Pixels
 from server.batcher import Batcher, Job
 from server.problems import Problem
+from server.threads import Task, Threads
 
 Decode = Callable[[Pixels, int], str]
 """Fills a square, uint8 (S, S, 3), from a picture with at most so many pixels, and returns the hash of its pixels."""
@@ -26,14 +25,14 @@ class Work:
     """One request's images on their way through the threads and the queue; `end` ends it at whatever stage it is."""
 
     def __init__(self, batcher: Batcher, slots: Sequence[int]) -> None:
-        self._batcher, self._slots = batcher, slots
-        self._pieces: list[tuple[Sequence[int], Future[list[Outcome]]]] = []
+        self.batcher, self._slots = batcher, slots
+        self._pieces: list[tuple[Sequence[int], Task[list[Outcome]]]] = []
         self._waiting: asyncio.Future[list[Outcome]] | None = None
         self._job: Job | None = None
         self._problem: Exception | None = None
 
     async def decode(
-        self, threads: Executor, decoders: Sequence[Decode], squares: Pixels, max_pixels: int
+        self, threads: Threads, decoders: Sequence[Decode], squares: Pixels, max_pixels: int
     ) -> list[Outcome]:
         """The hash or the problem of each image, whose pixels then are in its slot of `squares` (slots, S, S, 3).
 
@@ -42,11 +41,11 @@ class Work:
         for start in range(0, len(decoders), TOGETHER):
             slots = self._slots[start : start + TOGETHER]
             piece = list(zip(decoders[start : start + TOGETHER], [squares[slot] for slot in slots], strict=True))
-            self._pieces.append((slots, threads.submit(_attempt_all, piece, max_pixels)))
+            self._pieces.append((slots, threads.submit(partial(_attempt_all, piece, max_pixels))))
         outcomes: list[Outcome] = []
         try:
             for _, piece_of_work in self._pieces:
-                self._waiting = asyncio.wrap_future(piece_of_work)
+                self._waiting = piece_of_work.done
                 outcomes += await self._waiting
                 if self._problem is not None:
                     raise self._problem
@@ -59,7 +58,7 @@ class Work:
 
     async def wait(self, slots: Sequence[int]) -> Job:
         """Queue these slots and wait for their labels. Raises what `end` was given."""
-        self._job = self._batcher.submit(slots)
+        self._job = self.batcher.submit(slots)
         await self._job.done
         return self._job
 
@@ -67,19 +66,16 @@ class Work:
         """Stop, because of `problem`: what has not begun never will."""
         self._problem = problem
         if self._job is not None:
-            self._batcher.drop(self._job, problem)
+            self.batcher.drop(self._job, problem)
         elif self._waiting is not None:
             self._waiting.cancel()
 
     def _abandon(self) -> None:
-        loop = asyncio.get_running_loop()
         for slots, piece in self._pieces:
-            piece.cancel()
-            piece.add_done_callback(partial(self._give_back, loop, slots))
-
-    def _give_back(self, loop: asyncio.AbstractEventLoop, slots: Sequence[int], _: Future[list[Outcome]]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the service
-            loop.call_soon_threadsafe(self._batcher.release, slots)
+            if piece.claim() or piece.ended:
+                self.batcher.release(slots)
+            else:  # a thread writes there now
+                piece.afterwards = partial(self.batcher.release, slots)
 
 
 def _attempt_all(piece: Sequence[tuple[Decode, Pixels]], max_pixels: int) -> list[Outcome]:

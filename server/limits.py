@@ -6,8 +6,7 @@ import math
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -114,19 +113,26 @@ class Admission:
             raise Unauthorized("Send a known key as `Authorization: Bearer KEY`.")
         return name
 
-    @contextmanager
-    def charge(self, caller: str) -> Iterator[Callable[[int], None]]:
-        """Charge one image, and more by the function it yields. A request that ends in 503 costs nothing."""
-        charged = 1
-        self.limiter.take(caller, 1)
+    def charge(self, caller: str) -> "Charge":
+        """Charge a caller one image, and more as the request turns out to hold more."""
+        return Charge(self.limiter, caller)
 
-        def more(count: int) -> None:
-            nonlocal charged
-            self.limiter.take(caller, count)
-            charged += count
 
-        try:
-            yield more
-        except Unavailable:
-            self.limiter.give_back(caller, charged)
-            raise
+class Charge:
+    """What a request has been charged. One that ends in 503 costs nothing."""
+
+    def __init__(self, limiter: RateLimiter, caller: str) -> None:
+        self._limiter, self._caller, self._charged = limiter, caller, 0
+
+    def __enter__(self) -> "Charge":
+        self.more(1)
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Unavailable):
+            self._limiter.give_back(self._caller, self._charged)
+
+    def more(self, count: int) -> None:
+        """Charge so many images. Raises RateLimited."""
+        self._limiter.take(self._caller, count)
+        self._charged += count

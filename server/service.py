@@ -5,9 +5,7 @@ N images, H height, W width, S side of the square.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,8 +16,9 @@ from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from model.pixels import RESIZE_RULE
-from server.batcher import Batcher, Job
-from server.bodies import FORM_TYPE, NPY_TYPE, Body, BodyBudget, ClientGone, content_type, read_form, read_npy
+from server.batcher import Job
+from server.bodies import FORM_TYPE, NPY_TYPE, Body, BodyBudget, content_type, read_form, read_npy
+from server.bounds import Bounds
 from server.decode_pool import Decode, Outcome, Work
 from server.decoding import copy_array, decode_picture, expect_pictures
 from server.engine import Engine
@@ -28,6 +27,7 @@ from server.metrics import Metrics
 from server.problems import Problem, TooLarge, Unavailable, UnknownType, WrongShape
 from server.process import WorkerConfig, WorkerError
 from server.settings import Settings
+from server.threads import Threads
 
 T = TypeVar("T")
 OPEN_RUNTIME: Final = "model.runtime:open_runtime"
@@ -72,7 +72,7 @@ class Service:
         self.fatal: WorkerError | None = None
         """Why the model could not be opened at the start; the service ends then."""
         self._reloading = asyncio.Lock()
-        self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
+        self._threads = Threads(settings.decode_threads, "decode")
 
     def start(self) -> None:
         """Start loading the model; requests are answered 503 until it is warm."""
@@ -110,7 +110,7 @@ class Service:
     def close(self) -> None:
         """Let the worker and the threads go."""
         self.engine.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def info(self) -> dict[str, object]:
         """What /info tells. Raises Unavailable before the first warm-up has ended."""
@@ -167,10 +167,10 @@ class Service:
         """
         caller = self.admission.caller(headers, address)
         reader = Body(self.budget, receive, headers.get("content-length"))
-        with self.admission.charge(caller) as charge_more, reader:
+        with self.admission.charge(caller) as charge, reader:
             kind, boundary = content_type(headers)
             decoders = await self._decoders(kind, boundary, await reader.read())
-            charge_more(len(decoders) - 1)
+            charge.more(len(decoders) - 1)
             answer = await self._classify(decoders, receive)
         if len(answer.problems) == len(answer.labels):
             raise answer.problems[0]
@@ -205,7 +205,7 @@ class Service:
         slots = engine.batcher.reserve(len(decoders))
         work = Work(engine.batcher, slots)
         started = time.perf_counter()
-        with self._bounded(work, engine.batcher, receive):
+        with Bounds(work, receive, self.settings.request_timeout_s):
             outcomes = await work.decode(self._threads, decoders, squares, self.settings.max_pixels)
             answer = Answer.of(outcomes, time.perf_counter() - started)
             self.metrics.decode.observe(answer.decode_s)
@@ -218,25 +218,8 @@ class Service:
                 answer.add(good, job)
         return answer
 
-    @contextmanager
-    def _bounded(self, work: Work, batcher: Batcher, receive: Receive) -> Iterator[None]:
-        """End the work when its client leaves or its time is over."""
-        loop = asyncio.get_running_loop()
-
-        def too_late() -> None:
-            work.end(Unavailable("The time for this request is over.", retry_after_s=batcher.retry_after_s()))
-
-        timer = loop.call_later(self.settings.request_timeout_s, too_late)
-        watcher = loop.create_task(_until_gone(receive))
-        watcher.add_done_callback(lambda task: None if task.cancelled() else work.end(ClientGone()))
-        try:
-            yield
-        finally:
-            timer.cancel()
-            watcher.cancel()
-
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        return await self._threads.submit(partial(function, *arguments)).done
 
     def _new_engine(self) -> Engine:
         settings = self.settings
@@ -255,8 +238,3 @@ def _one_file(body: bytes, boundary: bytes) -> list[bytes]:
     if len(files) > 1:
         raise WrongShape("The form must have one field named image; /predict/batch takes several named images.")
     return files
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from model.pixels import Pixels
 from server.batcher import Batcher
 from server.decode_pool import TOGETHER, Decode, Work
 from server.problems import NotAnImage, Unavailable
+from server.threads import Threads
 
 pytestmark = pytest.mark.unit
 SQUARES = np.zeros((64, 2, 2, 3), np.uint8)
@@ -32,6 +35,13 @@ def crash(_: Pixels, __: int) -> str:
     raise KeyError("a defect")
 
 
+@contextmanager
+def decoding_threads(count: int) -> Iterator[Threads]:
+    threads = Threads(count, "test")
+    yield threads
+    threads.close()
+
+
 def batcher() -> Batcher:
     return Batcher(len(SQUARES), 8, lambda *_: None)
 
@@ -42,7 +52,7 @@ def test_each_image_has_its_outcome() -> None:
         slots = queue.reserve(20)
         decoders = [fill(number) for number in range(20)]
         decoders[3], decoders[17] = fail, crash
-        with ThreadPoolExecutor(2) as threads:
+        with decoding_threads(2) as threads:
             outcomes = await Work(queue, slots).decode(threads, decoders, SQUARES, 100)
         assert isinstance(outcomes[3], NotAnImage)
         assert "KeyError" not in str(outcomes[17])
@@ -62,7 +72,7 @@ def test_an_end_while_decoding_waits_for_nothing_and_keeps_the_slots_that_are_wr
             assert go.wait(10)
             return ""
 
-        with ThreadPoolExecutor(1) as threads:
+        with decoding_threads(1) as threads:
             work = Work(queue, queue.reserve(3 * TOGETHER))
             task = asyncio.create_task(work.decode(threads, [block] + [fail] * (3 * TOGETHER - 1), SQUARES, 100))
             await asyncio.to_thread(begun.wait, 10)
@@ -81,11 +91,11 @@ def test_an_end_while_decoding_waits_for_nothing_and_keeps_the_slots_that_are_wr
 def test_an_end_between_decoding_and_the_queue() -> None:
     async def run() -> None:
         queue = batcher()
-        with ThreadPoolExecutor(1) as threads:
+        with decoding_threads(1) as threads:
             work = Work(queue, queue.reserve(2))
             task = asyncio.create_task(work.decode(threads, [fill(1)] * 2, SQUARES, 100))
             await asyncio.sleep(0)
-            threads.submit(int).result()  # decoded by now, and the task does not know it yet
+            time.sleep(0.05)  # decoded by now, and the task does not know it yet
             work.end(Unavailable("late"))
             with pytest.raises(Unavailable, match="late"):
                 await task

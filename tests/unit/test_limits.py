@@ -91,14 +91,14 @@ def test_a_full_server_costs_nothing() -> None:
     admission = Admission(None, limiter)
 
     def refused() -> None:
-        with admission.charge("ann") as more:
-            more(9)
+        with admission.charge("ann") as charge:
+            charge.more(9)
             raise Unavailable("full")
 
     with pytest.raises(Unavailable):
         refused()
-    with admission.charge("ann") as more:
-        more(9)
+    with admission.charge("ann") as charge:
+        charge.more(9)
     with pytest.raises(RateLimited), admission.charge("ann"):
         pass
 

@@ -1,0 +1,85 @@
+"""Threads for one event loop. An answer wakes the loop, and answers that come while it has not woken yet wake it once:
+`concurrent.futures` costs a small piece of work more than its computing.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Task(Generic[T]):
+    """One call on its way through the threads: await `done`, or call it off."""
+
+    __slots__ = ("_ticket", "afterwards", "call", "done", "ended")
+
+    def __init__(self, call: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
+        self.call = call
+        self.done: asyncio.Future[T] = loop.create_future()
+        self.ended = False
+        """Whether the event loop knows that the call has ended."""
+        self.afterwards: Callable[[], None] | None = None
+        """Called in the event loop when the call has ended, also if `done` was cancelled by then."""
+        self._ticket = [True]
+
+    def claim(self) -> bool:
+        """Whether this is the first claim: of the thread that is to run the call, or of who calls it off."""
+        try:
+            return self._ticket.pop()  # one step, which no other thread can come between
+        except IndexError:
+            return False
+
+
+class Threads:
+    """So many threads, which end with the process or at `close`."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._tasks: SimpleQueue[Task[Any] | None] = SimpleQueue()
+        self._ended: deque[tuple[Task[Any], Any, BaseException | None]] = deque()
+        self._waking = False
+        self._count: Final = count
+        for number in range(count):
+            threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True).start()
+
+    def submit(self, call: Callable[[], T]) -> Task[T]:
+        """Have a thread make this call. From the event loop alone."""
+        task = Task(call, asyncio.get_running_loop())
+        self._tasks.put(task)
+        return task
+
+    def close(self) -> None:
+        """Let the threads go once they have done what was submitted."""
+        for _ in range(self._count):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            if not task.claim():
+                continue
+            try:
+                self._ended.append((task, task.call(), None))
+            except BaseException as error:  # noqa: BLE001  (whoever awaits it gets it)
+                self._ended.append((task, None, error))
+            if not self._waking:
+                self._waking = True
+                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                    task.done.get_loop().call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._waking = False  # before the first look: what ends from now on wakes the loop anew
+        while self._ended:
+            task, outcome, error = self._ended.popleft()
+            task.ended = True
+            if task.afterwards is not None:
+                task.afterwards()
+            if task.done.done():
+                continue
+            if error is None:
+                task.done.set_result(outcome)
+            else:
+                task.done.set_exception(error)

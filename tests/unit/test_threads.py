@@ -1,0 +1,65 @@
+"""Threads for the event loop: answers, errors, calls that are called off, and wake-ups that come together."""
+
+import asyncio
+import threading
+
+import pytest
+
+from server.threads import Threads
+
+pytestmark = pytest.mark.unit
+
+
+def test_calls_are_answered_and_errors_raised() -> None:
+    async def run() -> None:
+        threads = Threads(2, "test")
+        tasks = [threads.submit(lambda number=number: 12 // number) for number in (1, 2, 0, 3)]
+        answers = await asyncio.gather(*(task.done for task in tasks), return_exceptions=True)
+        assert answers[:2] + answers[3:] == [12, 6, 4]
+        assert isinstance(answers[2], ZeroDivisionError)
+        threads.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_called_off_is_never_called() -> None:
+    async def run() -> None:
+        threads, go, called = Threads(1, "test"), threading.Event(), []
+        first = threads.submit(lambda: go.wait(10))
+        second = threads.submit(lambda: called.append(2))
+        third = threads.submit(lambda: called.append(3))
+        assert second.claim()
+        go.set()
+        await third.done
+        assert called == [3]
+        assert first.ended
+        assert not second.ended
+        assert not first.claim()
+        threads.close()
+
+    asyncio.run(run())
+
+
+def test_what_ends_unheard_is_told_afterwards() -> None:
+    async def run() -> None:
+        threads, go, told = Threads(1, "test"), threading.Event(), asyncio.Event()
+        task = threads.submit(lambda: go.wait(10))
+        while task._ticket:
+            await asyncio.sleep(0.001)
+        task.done.cancel()
+        task.afterwards = told.set
+        go.set()
+        await asyncio.wait_for(told.wait(), 10)
+        assert task.ended
+        threads.close()
+
+    asyncio.run(run())
+
+
+def test_threads_end_at_close() -> None:
+    threads = Threads(3, "ending")
+    threads.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("ending"):
+            thread.join(10)
+            assert not thread.is_alive()
