@@ -1,9 +1,12 @@
 """CPU time of a request beside the model: the service, bare FastAPI, LitServe and BentoML, all with a constant label.
 
-    python benchmarks/overhead.py [--litserve PYTHON] [--bentoml PYTHON] [--requests N]
+    python benchmarks/overhead.py [--litserve PYTHON] [--bentoml PYTHON] [--requests N] [--rounds N]
 
-32 clients send a 224 x 224 JPEG of about 20 KB. CPU time of the server's processes, all of them, for each answer; the
-first requests warm up and are left out. Rounds of the servers alternate; the ratio of each round's figures counts.
+32 clients send a JPEG of 224 x 224 pixels and 15 KB, then, to other servers, one of 64 x 64, where there is less to
+decode beside what serving costs. Each server decodes it with Pillow to uint8 pixels; the service and bare FastAPI get
+the file as the body, LitServe and BentoML as a field of a form. Only the service hashes the pixels, keeps a bounded
+queue and has its model in another process, as LitServe does. CPU time of all processes of a server for each answer.
+All servers stay up and get their requests in turns; medians of the rounds' figures and of their ratios count.
 """
 
 import argparse
@@ -23,107 +26,124 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.harness import closed_load, cpu_s, median, request_bytes, write_result
+from benchmarks.harness import closed_load, cpu_s, family, median, request_bytes, write_result
 from tests.live_server import live_server, wait_for
 
 PEERS = Path(__file__).parent / "peers"
 CLIENTS = 32
+SIDES = (224, 64)
+WARM_UP = 300
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--litserve", help="a Python that has litserve")
     parser.add_argument("--bentoml", help="a Python that has bentoml")
-    parser.add_argument("--requests", type=int, default=1500, help="requests a round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=800, help="requests to a server in a round")
+    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    rounds: dict[str, list[dict[str, float]]] = {}
-    for _ in range(options.rounds):
-        for name, figures in _round(options).items():
-            rounds.setdefault(name, []).append(figures)
-    result = {
-        name: {
-            "cpu_ms_per_request": median([figures["cpu_ms"] for figures in all_figures]),
-            "requests_per_s": median([figures["per_s"] for figures in all_figures]),
-            "service_cpu_ratio": median(
-                [a["cpu_ms"] / b["cpu_ms"] for a, b in zip(rounds["service"], all_figures, strict=True)]
-            ),
-        }
-        for name, all_figures in rounds.items()
+    result = {f"{side}x{side}": _compare(side, options) for side in SIDES}
+    config = {
+        "requests": options.requests,
+        "rounds": options.rounds,
+        "clients": CLIENTS,
+        "jpeg_bytes": [len(picture(side)) for side in SIDES],
     }
-    config = {"requests": options.requests, "rounds": options.rounds, "clients": CLIENTS, "jpeg_bytes": len(picture())}
     write_result("overhead", {"servers": result}, config, ["fastapi", "uvicorn", "uvloop", "httptools", "pillow"])
 
 
-def picture() -> bytes:
-    """A JPEG like a photo: smooth shapes and some grain."""
+def _compare(side: int, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    rounds: dict[str, list[dict[str, float]]] = {}
+    with contextlib.ExitStack() as stack:
+        servers = _start_all(stack, side, options)
+        for server in servers.values():
+            _measure(*server, WARM_UP)
+        for _ in range(options.rounds):
+            for name, server in servers.items():
+                rounds.setdefault(name, []).append(_measure(*server, options.requests))
+    return {
+        name: {
+            "cpu_ms_per_request": median([one["cpu_ms"] for one in found]),
+            "requests_per_s": median([one["per_s"] for one in found]),
+            "service_cpu_ratio": median(
+                [ours["cpu_ms"] / theirs["cpu_ms"] for ours, theirs in zip(rounds["service"], found, strict=True)]
+            ),
+        }
+        for name, found in rounds.items()
+    }
+
+
+def picture(side: int = 224) -> bytes:
+    """A square JPEG like a photo: smooth shapes and some grain."""
     rng = np.random.default_rng(0)
-    coarse = Image.fromarray(rng.integers(0, 256, (14, 14, 3), np.uint8)).resize((224, 224), Image.Resampling.BICUBIC)
-    grain = rng.normal(0, 9, (224, 224, 3))
+    coarse = Image.fromarray(rng.integers(0, 256, (14, 14, 3), np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
+    grain = rng.normal(0, 9, (side, side, 3))
     stream = io.BytesIO()
     Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8)).save(stream, "jpeg", quality=85)
     return stream.getvalue()
 
 
-def _round(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    raw = request_bytes("/predict", "image/jpeg", picture())
-    figures = {}
-    with _service() as (pid, port):
-        figures["service"] = _measure(pid, port, raw, options.requests)
-    with _command([sys.executable, str(PEERS / "bare_fastapi.py"), "{port}"], raw) as (pid, port):
-        figures["bare_fastapi"] = _measure(pid, port, raw, options.requests)
+Server = tuple[int, int, bytes]
+"""Process id, port, request."""
+
+
+def _start_all(stack: contextlib.ExitStack, side: int, options: argparse.Namespace) -> dict[str, Server]:
+    raw = request_bytes("/predict", "image/jpeg", picture(side))
+    bare = [sys.executable, str(PEERS / "bare_fastapi.py"), "{port}"]
+    servers = {
+        "service": stack.enter_context(_service(side, raw)),
+        "bare_fastapi": stack.enter_context(_command(bare, raw)),
+    }
     if options.litserve:
-        with _command([options.litserve, str(PEERS / "lit.py"), "{port}"], _form("request")) as (pid, port):
-            figures["litserve"] = _measure(pid, port, _form("request"), options.requests // 3)
+        command = [options.litserve, str(PEERS / "lit.py"), "{port}"]
+        servers["litserve"] = stack.enter_context(_command(command, _form("request", side)))
     if options.bentoml:
-        with _command(
-            [options.bentoml, "-m", "bentoml", "serve", "bento:Constant", "--port", "{port}"], _form("image")
-        ) as (
-            pid,
-            port,
-        ):
-            figures["bentoml"] = _measure(pid, port, _form("image"), options.requests // 3)
-    return figures
+        command = [options.bentoml, "-m", "bentoml", "serve", "bento:Constant", "--port", "{port}"]
+        servers["bentoml"] = stack.enter_context(_command(command, _form("image", side)))
+    return servers
 
 
 def _measure(pid: int, port: int, request: bytes, count: int) -> dict[str, float]:
-    asyncio.run(closed_load(port, request, CLIENTS, lambda answers, _: answers >= 200))
     before = cpu_s(pid)
     load = asyncio.run(closed_load(port, request, CLIENTS, lambda answers, _: answers >= count))
     assert set(load.statuses) == {200}, load.statuses
     return {"cpu_ms": 1000 * (cpu_s(pid) - before) / load.statuses[200], "per_s": load.per_s}
 
 
-def _form(field: str) -> bytes:
+def _form(field: str, side: int) -> bytes:
     head = (
         f'--b\r\nContent-Disposition: form-data; name="{field}"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
     )
-    return request_bytes("/predict", "multipart/form-data; boundary=b", head.encode() + picture() + b"\r\n--b--\r\n")
+    body = head.encode() + picture(side) + b"\r\n--b--\r\n"
+    return request_bytes("/predict", "multipart/form-data; boundary=b", body)
 
 
 @contextlib.contextmanager
-def _service() -> Iterator[tuple[int, int]]:
+def _service(side: int, request: bytes) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "bundle.json").write_text("{}")
-        with live_server(Path(folder), Path(folder), "benchmarks.constant_runtime:open_runtime") as server:
-            yield server.process.pid, server.port
+        factory = f"benchmarks.constant_runtime:open_{side}"
+        with live_server(Path(folder), Path(folder), factory) as server:
+            yield server.process.pid, server.port, request
 
 
 @contextlib.contextmanager
-def _command(command: list[str], probe: bytes) -> Iterator[tuple[int, int]]:
+def _command(command: list[str], request: bytes) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [word.format(port=port) for word in command]
     with tempfile.TemporaryFile() as log:
         alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=PEERS, env=alone, start_new_session=True)
+        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=PEERS, env=alone)
         try:
-            wait_for(lambda: _answers(port, probe) or process.poll() is not None, 120)
+            wait_for(lambda: _answers(port, request) or process.poll() is not None, 120)
             assert process.poll() is None, f"{words} ended by itself"
-            yield process.pid, port
+            yield process.pid, port, request
         finally:
-            os.killpg(process.pid, signal.SIGKILL)  # with its children, which some servers leave behind
+            for member in family(process.pid):  # with its children, which some servers leave behind
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL)
             process.wait(timeout=30)
 
 

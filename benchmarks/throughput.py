@@ -2,9 +2,10 @@
 
     python benchmarks/throughput.py [--bundle DIR] [--seconds S] [--rounds N]
 
-A round measures the runtime alone at its batch sizes, then the service with the same threads: 32 clients with 224 x 224
-JPEGs, then two clients with uint8 batches of 64. The ratios of each round count. After that, JPEGs at 70 % of the
-highest rate seen, for the 99th percentile against the time of one full batch. Without a bundle: random weights.
+A round: 32 clients with 224 x 224 JPEGs, as fast as they get answers, then two clients with uint8 batches of 64, then
+JPEGs at 70 % of the first rate, for the 99th percentile against the time of one full batch. Between them the runtime
+alone, in another process with the same threads, at its best batch size. Medians over the rounds count. Without a
+bundle: random weights.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import numpy as np
 
 from benchmarks.harness import closed_load, median, open_load, request_bytes, resident_bytes, write_result
 from benchmarks.overhead import picture
-from tests.live_server import live_server, npy
+from tests.live_server import LiveServer, live_server, npy
 
 BATCH, CLIENTS = 64, 32
 ALONE = """
@@ -27,24 +28,48 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 from model.runtime import open_runtime
-runtime, rates = open_runtime(Path(sys.argv[1])), {}
-for size in runtime.batch_sizes:
+runtime = open_runtime(Path(sys.argv[1]))
+print(json.dumps(runtime.batch_sizes), flush=True)
+for line in sys.stdin:
+    size, seconds = json.loads(line)
     pixels = np.random.default_rng(0).integers(0, 256, (size, *2 * [runtime.input_size], 3), np.uint8)
-    runtime.run(pixels)
     count, started = 0, time.perf_counter()
-    while time.perf_counter() - started < float(sys.argv[2]):
+    while time.perf_counter() - started < seconds:
         runtime.run(pixels)
         count += 1
-    rates[size] = count * size / (time.perf_counter() - started)
-print(json.dumps(rates))
+    print(count * size / (time.perf_counter() - started), flush=True)
 """
+
+
+class Alone:
+    """The runtime in a process of its own, with nothing around it."""
+
+    def __init__(self, bundle: Path) -> None:
+        command = [sys.executable, "-c", ALONE, str(bundle)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.batch_sizes: list[int] = json.loads(self._line())
+
+    def images_per_s(self, size: int, seconds: float) -> float:
+        """Its rate in batches of `size`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([size, seconds]) + "\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--seconds", type=float, default=10, help="seconds of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6, help="seconds of each measurement")
+    parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bundle = options.bundle or random_bundle(Path(folder) / "bundle")
@@ -54,45 +79,47 @@ def main() -> None:
 
 
 def _measure(bundle: Path, folder: Path, rounds: int, seconds: float) -> dict[str, object]:
+    alone = Alone(bundle)
+    by_size = {size: round(alone.images_per_s(size, seconds), 2) for size in alone.batch_sizes}
+    best = max(by_size, key=lambda size: by_size[size])
     jpeg = request_bytes("/predict", "image/jpeg", picture())
-    squares = np.random.default_rng(1).integers(0, 256, (BATCH, 224, 224, 3), np.uint8)
-    batch = request_bytes("/predict/batch", "application/x-npy", npy(squares))
-    alone, single, batched, memory = [], [], [], []
-    for _ in range(rounds):
-        alone.append(_alone(bundle, seconds))
-        with live_server(folder, bundle) as server:
-            asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda answers, _: answers >= 2 * CLIENTS))
-            load = asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda _, elapsed: elapsed > seconds))
-            single.append(load.per_s)
-            memory.append(resident_bytes(server.process.pid))
-            load = asyncio.run(closed_load(server.port, batch, 2, lambda _, elapsed: elapsed > seconds))
-            batched.append(BATCH * load.per_s)
-            memory.append(resident_bytes(server.process.pid))
-    full_batch_s = min(max(map(int, rates)) / rates[str(max(map(int, rates)))] for rates in alone)
     with live_server(folder, bundle) as server:
-        asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda answers, _: answers >= CLIENTS))
-        waiting = asyncio.run(open_load(server.port, jpeg, 0.7 * median(single), 2 * seconds))
-    best = [max(rates.values()) for rates in alone]
+        asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda answers, _: answers >= 2 * CLIENTS))
+        found = [_round(server, alone, best, jpeg, seconds) for _ in range(rounds)]
+    alone.close()
     return {
-        "alone_images_per_s": median(best),
-        "alone_by_batch_size": alone,
-        "jpeg_images_per_s": median(single),
-        "jpeg_ratio": median([ours / theirs for ours, theirs in zip(single, best, strict=True)]),
-        "npy_batch_images_per_s": median(batched),
-        "npy_batch_ratio": median([ours / theirs for ours, theirs in zip(batched, best, strict=True)]),
-        "full_batch_s": round(full_batch_s, 4),
-        "p50_s_at_70_percent": round(waiting.percentile(0.5), 4),
-        "p99_s_at_70_percent": round(waiting.percentile(0.99), 4),
-        "p99_over_full_batch": round(waiting.percentile(0.99) / full_batch_s, 2),
-        "answers_at_70_percent": dict(waiting.statuses),
-        "resident_mb": round(max(memory) / 1e6),
+        **{name: median([one[name] for one in found]) for name in found[0]},
+        "alone_by_batch_size": by_size,
+        "by_round": found,
     }
 
 
-def _alone(bundle: Path, seconds: float) -> dict[str, float]:
-    command = [sys.executable, "-c", ALONE, str(bundle), str(seconds / 4)]
-    rates: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return rates
+def _round(server: LiveServer, alone: Alone, best: int, jpeg: bytes, seconds: float) -> dict[str, float]:
+    """The runtime alone before and after each load of the service: other work on the machine comes and goes."""
+    squares = np.random.default_rng(1).integers(0, 256, (BATCH, 224, 224, 3), np.uint8)
+    batch = request_bytes("/predict/batch", "application/x-npy", npy(squares))
+    largest = alone.batch_sizes[-1]
+    before = alone.images_per_s(best, seconds / 2)
+    single = asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda _, elapsed: elapsed > seconds))
+    between = alone.images_per_s(best, seconds / 2)
+    batched = asyncio.run(closed_load(server.port, batch, 2, lambda _, elapsed: elapsed > seconds))
+    memory = resident_bytes(server.process.pid)
+    after = alone.images_per_s(best, seconds / 2)
+    full_batch_s = largest / (after if best == largest else alone.images_per_s(largest, seconds / 2))
+    waiting = asyncio.run(open_load(server.port, jpeg, 0.7 * single.per_s, 2 * seconds))
+    assert set(waiting.statuses) == {200}, waiting.statuses
+    return {
+        "alone_images_per_s": (before + between + after) / 3,
+        "jpeg_images_per_s": single.per_s,
+        "jpeg_ratio": 2 * single.per_s / (before + between),
+        "npy_batch_images_per_s": BATCH * batched.per_s,
+        "npy_batch_ratio": 2 * BATCH * batched.per_s / (between + after),
+        "full_batch_s": full_batch_s,
+        "p50_s_at_70_percent": waiting.percentile(0.5),
+        "p99_s_at_70_percent": waiting.percentile(0.99),
+        "p99_over_full_batch": waiting.percentile(0.99) / full_batch_s,
+        "resident_mb": memory / 1e6,
+    }
 
 
 def random_bundle(path: Path) -> Path:
