@@ -29,12 +29,13 @@ FROM ${BASE} AS packages
 ARG PIP_EXTRA_INDEX_URL=""
 RUN python -m venv --without-pip /opt/venv
 COPY --from=requirements /requirements/out /requirements
-# A fifth of it is headers, build tools and the packages' own tests; nothing here runs them.
+# A fifth of it is what only a compiler reads, build tools and the packages' own tests; nothing here runs them.
 RUN --mount=type=bind,from=wheels,target=/wheels \
     --mount=type=cache,target=/root/.cache/pip \
     PIP_FIND_LINKS=/wheels pip --python /opt/venv/bin/python install \
         --constraint /requirements/constraints.txt --requirement /requirements/requirements.txt \
  && find /opt/venv -type d "(" -name test -o -name tests -o -path "*/torch/include" ")" -prune -exec rm -rf {} + \
+ && find /opt/venv -type f "(" -name "*.h" -o -name "*.hpp" -o -name "*.cuh" -o -name "*.a" ")" -delete \
  && find /opt/venv -path "*/torch/bin/*" "(" -name "test_*" -o -name "protoc*" ")" -delete
 
 # The project as a wheel, without model/release: the weights are a layer of their own.

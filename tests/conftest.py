@@ -1,7 +1,7 @@
 """What tests share: where the real photos are, and a loud skip where they are not."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,15 @@ def photos() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With TRADES_BOB_REQUIRE_ALL no skip is quiet: it fails, unless the test needs a CUDA device."""
+    report = yield
+    if report.skipped and os.environ.get("TRADES_BOB_REQUIRE_ALL") and not item.get_closest_marker("gpu"):
+        report.outcome = "failed"
+    return report
 
 
 @pytest.fixture(autouse=True, scope="session")
