@@ -6,5 +6,7 @@ ARG FAULT=none
 ARG UID=10001
 USER ${UID}
 ENV FAULT=${FAULT}
+# Its answers come from no weights, whatever the image beneath it says.
+LABEL trades-bob.weights-sha256=""
 HEALTHCHECK NONE
 CMD ["python", "/submission.py", "--host", "0.0.0.0", "--port", "8000"]
