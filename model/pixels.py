@@ -52,6 +52,8 @@ def to_square(picture: Image.Image | Pixels, size: int) -> Pixels:
     A picture of size x size comes out bit for bit. Raises ImageError if one side is over `MAX_ASPECT` times the other.
     """
     if isinstance(picture, np.ndarray):
+        if picture.shape[:2] == (size, size):
+            return picture
         picture = Image.fromarray(picture)
     width, height = picture.size
     if (width, height) == (size, size):
