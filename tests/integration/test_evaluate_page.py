@@ -28,7 +28,8 @@ onload = () => {{
   const pictures = [...inside.images], words = [...inside.querySelectorAll("p, td, th, small, figcaption, dd, code")];
   const broken = pictures.filter(image => !(image.complete && image.naturalWidth)).length;
   const size = word => parseFloat(inside.defaultView.getComputedStyle(word).fontSize);
-  const drawn = [...inside.querySelectorAll("svg text")].map(word => size(word) * word.ownerSVGElement.getScreenCTM().a);
+  const scale = word => word.ownerSVGElement.getScreenCTM().a;
+  const drawn = [...inside.querySelectorAll("svg text")].map(word => size(word) * scale(word));
   const smallest = Math.min(...words.map(size), ...drawn);
   document.title = [page.scrollWidth, page.clientWidth, pictures.length, broken, smallest].join(" ");
 }};
