@@ -2,12 +2,10 @@
 
     python benchmarks/loader.py [--size 64] [--batch 64] [--steps 10] [--photos 2000] [--device cuda] [--rounds 5]
 
-`feed` is the loader: rows of the cache on the device. `prepared` adds augmentation and the two random maps,
-on the device
-as in training. The steps are the trainer's own on one fixed batch, in its automatic precision: TRADES with K
-inner steps,
-and plain cross-entropy, which takes the most photos a second. On a GPU `step_with_loader` over `step_on_fixed_batch` is
-what loading costs. Prints JSON and writes it to benchmarks/results/loader_<device>.json.
+`feed` is the loader: rows of the cache on the device. `prepared` adds augmentation and the two random maps, on the
+device as in training. The steps are the trainer's own on one fixed batch, in its automatic precision: TRADES with K
+inner steps, and plain cross-entropy, which takes the most photos a second. On a GPU `step_with_loader` over
+`step_on_fixed_batch` is what loading costs. Prints JSON and writes it to benchmarks/results/loader_<device>.json.
 """
 
 import argparse

@@ -4,9 +4,8 @@
 
 The photos are drawn: a few pictures of noise over smooth shapes, linked under many names, so that the cache is decoded
 and filled in full (5.4 GB at 258 px) without as many files. A process of its own then runs the `trades-bob train` of a
-user: decoding, TRADES steps with K = 10 on a ResNet-50, validation, checkpoint, bundle. Its peak resident
-memory counts.
-Prints JSON and writes it to benchmarks/results/memory.json.
+user: decoding, TRADES steps with K = 10 on a ResNet-50, validation, checkpoint, bundle. Its peak resident memory
+counts. Prints JSON and writes it to benchmarks/results/memory.json.
 """
 
 import argparse

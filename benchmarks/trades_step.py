@@ -25,6 +25,7 @@ from benchmarks.harness import write_result
 from benchmarks.peers.plain_trades import plain_step
 from model.architecture import PixelClassifier
 from model.folding import FoldedTwin
+from train.compilation import compile_passes
 from train.config import OptimizerConfig
 from train.precision import Passes
 from train.step import make_optimizer
@@ -131,8 +132,10 @@ def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool
     twin = FoldedTwin(network, torch.bfloat16 if bfloat16 else None)
     attacked = Passes(twin.network, bfloat16=bfloat16) if fold else None
     if compiles:
-        trained.compile(dynamic=False)
-        attacked.compile(dynamic=False)
+        torch._dynamo.config.recompile_limit = 64  # one graph for each batch size that is tried
+        x, _ = pictures(GPU_BATCHES[0], 224, device)
+        for passes in (attacked, trained):
+            compile_passes(passes, x.contiguous(memory_format=torch.channels_last))
 
     def step(x: Tensor, y: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)

@@ -1,5 +1,6 @@
-"""In which number format the passes through the network run. N batch, H height, W width."""
+"""In which number format the passes through the network run, and whether compiled. N batch, H height, W width."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -18,9 +19,15 @@ class Passes(nn.Module):
     def __init__(self, network: nn.Module, *, bfloat16: bool) -> None:
         super().__init__()
         self.network, self.autocast = network, bfloat16
+        self.run: Callable[[Tensor], Tensor] = self.plain
+        """What a pass runs: `plain`, or the same compiled (train/compilation.py)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, classes) logits."""
+        return self.run(x)
+
+    def plain(self, x: Tensor) -> Tensor:
+        """As `forward`, never compiled."""
         if not self.autocast:
             plain: Tensor = self.network(x)
             return plain

@@ -14,6 +14,7 @@ from model.errors import TrainingError
 from model.folding import FoldedTwin
 from train.augment import augment
 from train.average import WeightAverage
+from train.compilation import compile_passes, takes_compilation
 from train.config import OptimizerConfig, TrainConfig
 from train.global_norm import normalise_globally
 from train.objective import objective
@@ -43,6 +44,20 @@ class TrainStep:
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
         self.optimizer = make_optimizer(self.network, config.optimizer)
         normalise_globally(self.network, ranks)  # last, so that the copies above keep torch's own
+        self._compile()
+
+    def _compile(self) -> None:
+        """With several processes the attack's passes alone: in the others' midst stand messages."""
+        if not takes_compilation(self.config.compilation, self.device):
+            return
+        side = self.config.input_size
+        shape = (self.rows.stop - self.rows.start, 3, side, side)
+        x = torch.rand(shape, generator=generator_of("compilation", device=self.device), device=self.device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        if self.config.loss.kind != "natural":
+            compile_passes(self.attacked, x)
+        if self.ranks.world == 1:
+            compile_passes(self.trained, x)
 
     def __call__(self, photos: Tensor, y: Tensor, phase: Phase, number: int) -> dict[str, float]:
         """One optimiser step on the global batch, (N, 3, S, S) uint8 photos and (N,) classes; its figures.

@@ -1,0 +1,164 @@
+"""Compiled passes: the plain ones' values and gradients, or none. The real compiler runs where a mark says so."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.architecture import PixelClassifier
+from model.folding import FoldedTwin
+from train.compilation import compile_passes, takes_compilation
+from train.config import parse_config
+from train.precision import Passes
+from train.ranks import Ranks
+from train.schedule import phase_at
+from train.step import TrainStep
+from train.trades import attack_mode
+
+CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+on_devices = pytest.mark.parametrize(
+    "device", [pytest.param("cpu", marks=pytest.mark.integration), pytest.param("cuda", marks=CUDA)]
+)
+quiet_compiler = pytest.mark.filterwarnings("default")
+
+
+def tiny() -> nn.Module:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.SiLU(), nn.BatchNorm2d(8))
+    network = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    network(torch.rand(8, 3, 16, 16))  # statistics of its own
+    return network
+
+
+def pictures(seed: int = 0, device: str = "cpu") -> Tensor:
+    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(seed)).to(device)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def input_gradient(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    moved = x.clone().requires_grad_(True)
+    return torch.autograd.grad(run(moved)[:, 0].square().sum(), moved)[0]
+
+
+@on_devices
+@quiet_compiler
+def test_compiled_passes_of_an_attack_are_the_plain_ones_also_when_the_weights_change(device):
+    source = tiny().to(device)
+    twin = FoldedTwin(source)
+    passes = Passes(twin.network, bfloat16=False)
+    assert compile_passes(passes, pictures(device=device))
+    assert passes.run != passes.plain
+    for seed in (1, 2):
+        x = pictures(seed, device)
+        with attack_mode(passes):
+            torch.testing.assert_close(passes(x), passes.plain(x), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(input_gradient(passes, x), input_gradient(passes.plain, x), rtol=1e-3, atol=1e-6)
+        with torch.no_grad():
+            before = passes.plain(x)
+            source[-1].weight.add_(1.0)
+            source[0][1].running_var.mul_(2.0)
+            twin.refresh()
+        assert not torch.allclose(passes.plain(x), before, atol=1e-2), "the weights have changed"
+
+
+@on_devices
+@quiet_compiler
+def test_compiled_passes_of_training_are_the_plain_ones_and_move_the_statistics_once(device):
+    network = tiny().to(device).train()
+    other = copy.deepcopy(network)
+    passes, plain = Passes(network, bfloat16=False), Passes(other, bfloat16=False)
+    assert compile_passes(passes, pictures(device=device))
+    for tensor, expected in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(tensor, expected), "the comparison leaves no trace"
+    for seed in (1, 2):
+        for one in (passes, plain):
+            one(pictures(seed, device)).log_softmax(1)[:, 0].sum().backward()
+    for mine, theirs in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(network.state_dict(), other.state_dict(), rtol=1e-4, atol=1e-6)
+    assert network[0][1].num_batches_tracked == 3
+
+
+def replace_compiler(monkeypatch: pytest.MonkeyPatch, compiler: Callable[..., object]) -> list[object]:
+    calls: list[object] = []
+
+    def replaced(function: Callable[[Tensor], Tensor], *, dynamic: bool) -> object:
+        calls.append(function)
+        return compiler(function)
+
+    monkeypatch.setattr(torch, "compile", replaced)
+    return calls
+
+
+def fails(function: object) -> object:
+    raise RuntimeError("no C compiler\nis there")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize(
+    ("compiler", "said"),
+    [
+        (fails, "no C compiler is there"),
+        (lambda _: fails, "no C compiler is there"),
+        (lambda run: lambda x: 1.5 * run(x), "differ by"),
+        (lambda run: lambda x: run(x) * torch.nan, "differ by nan"),
+        (lambda run: lambda x: 2 * run(x) - run(x).detach(), "gradient differ by"),
+    ],
+)
+def test_a_compiler_that_fails_or_errs_is_not_used(compiler, said, trained, monkeypatch, capfd):
+    replace_compiler(monkeypatch, compiler)
+    network = tiny().requires_grad_(trained)
+    before = copy.deepcopy(network.state_dict())
+    passes = Passes(network, bfloat16=False)
+    assert not compile_passes(passes, pictures())
+    assert passes.run == passes.plain
+    told = capfd.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+
+
+def step_of(device: str = "cpu", ranks: Ranks | None = None, **changes: object) -> TrainStep:
+    table = {"epochs": 1, "input_size": 32, "batch_size": 8, "architecture": {"backbone": "wrn_16_1"}}
+    config = parse_config(table | {"loss": {"perturb_steps": 2}} | changes, "test")
+    torch.manual_seed(0)
+    return TrainStep(PixelClassifier(config.architecture), config, torch.device(device), ranks or Ranks())
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("kind", "world", "compiled"), [("trades", 1, 2), ("natural", 1, 1), ("trades", 2, 1)])
+def test_a_step_compiles_its_two_kinds_of_passes_apart(kind, world, compiled, monkeypatch):
+    calls = replace_compiler(monkeypatch, partial)
+    changes = {"precision": "float32", "loss": {"kind": kind}}
+    step = step_of(ranks=Ranks(0, world), compilation="on", **changes)
+    assert len(calls) == compiled
+    assert (step.trained.run != step.trained.plain) == (world == 1)
+    assert (step.attacked.run != step.attacked.plain) == (kind == "trades")
+    calls.clear()
+    assert step_of(compilation="auto", **changes).trained.run.__name__ == "plain"
+    assert not calls
+    assert takes_compilation("auto", torch.device("cuda"))
+    assert not takes_compilation("off", torch.device("cuda"))
+
+
+@pytest.mark.slow
+@on_devices
+@quiet_compiler
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_compiled_step_is_the_plain_step(device, precision):
+    photos = torch.randint(0, 256, (8, 3, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    y = torch.arange(8, device=device) % 2
+    seen = {}
+    for compilation in ("off", "on"):
+        step = step_of(device, precision=precision, compilation=compilation)
+        assert (step.trained.run != step.trained.plain) == (compilation == "on")
+        seen[compilation] = [step(photos.to(device), y, phase_at(step.config, 0.9), number) for number in range(2)]
+    for plain, compiled in zip(seen["off"], seen["on"], strict=True):
+        assert compiled["loss"] == pytest.approx(plain["loss"], rel=1e-3 if precision == "float32" else 0.05)
+        assert compiled["gradient_norm"] == pytest.approx(
+            plain["gradient_norm"], rel=1e-2 if precision == "float32" else 0.2
+        )
