@@ -1,19 +1,28 @@
-"""What travels to a GPU machine and back: packed photos, pieces with hashes, and which wheels."""
+"""What travels to a GPU machine and back, photos, wheels, pieces and checkpoints; how a run is planned there."""
 
 import io
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from model.architecture import Architecture, PixelClassifier
 from model.errors import DataError
 from model.photos import find_photos
 from model.pixels import load_square
+from tools.gpu.compact import grow, shrink
 from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
+from tools.gpu.plan import Book
+from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, pinned_versions
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.config import OptimizerConfig, parse_config
+from train.step import make_optimizer
 
 pytestmark = pytest.mark.unit
 
@@ -100,3 +109,55 @@ def test_every_wheel_has_a_tested_version():
     versions = pinned_versions(ROOT / "constraints.txt")
     assert set(map(str.lower, MISSING)) <= set(versions)
     assert not {"torch", "torchvision", "numpy"} & set(MISSING), "the machine's own"
+
+
+def test_a_travelled_checkpoint_keeps_the_average_and_the_size_of_steps(tmp_path):
+    (tmp_path / "run.json").write_text('{"epochs": 1}')
+    torch.manual_seed(0)
+    network = PixelClassifier(Architecture(backbone="wrn_16_1")).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(network, OptimizerConfig())
+    network(torch.rand(4, 3, 32, 32)).square().sum().backward()
+    optimizer.step()
+    weights = network.state_dict()
+    save_checkpoint(tmp_path, Checkpoint(7, weights, weights, optimizer.state_dict(), weights, 0.5, 2, "print"))
+    shrink(tmp_path, tmp_path / "compact")
+    assert (tmp_path / "compact").stat().st_size < 0.25 * (tmp_path / "checkpoint.pt").stat().st_size
+    assert grow(tmp_path / "compact", tmp_path / "there") == 7
+    assert (tmp_path / "there" / "run.json").read_text() == '{"epochs": 1}'
+    found = load_checkpoint(tmp_path / "there", "print")
+    assert found is not None
+    for name, tensor in weights.items():
+        torch.testing.assert_close(found.network[name], tensor, rtol=1e-3, atol=1e-6)
+        assert torch.equal(found.average[name], found.network[name])
+    fresh = make_optimizer(network, OptimizerConfig())
+    fresh.load_state_dict(found.optimizer)
+    for before, after in zip(optimizer.state.values(), fresh.state.values(), strict=True):
+        assert after["exp_avg_sq"].stride() == before["exp_avg_sq"].stride()
+        torch.testing.assert_close(after["exp_avg_sq"].mean(), before["exp_avg_sq"].mean())
+        assert (after["step"], float(after["exp_avg"].abs().max())) == (1, 0)
+    moved = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+    fresh.step()  # a fused step on the grown state
+    assert all((weight - moved[name]).abs().max() < 5e-3 for name, weight in network.named_parameters())
+
+
+def test_a_recipe_is_fitted_to_the_time_there_is():
+    table = tomllib.loads((ROOT / "tools" / "gpu" / "release.toml").read_text())
+    parse_config(table, "release.toml")
+    short = fitted(json.loads(json.dumps(table)), natural_s=0.1, robust_s=0.4, steps=90, seconds=600)
+    natural = short["loss"]["natural_epochs"]
+    assert 90 * (0.1 * natural + 0.4 * (short["epochs"] - natural)) == pytest.approx(600, rel=0.01)
+    assert natural / short["epochs"] == pytest.approx(table["loss"]["natural_epochs"] / table["epochs"], rel=0.01)
+    assert short["validation"]["every_epochs"] < short["epochs"]
+    parse_config(short, "fitted")
+    parse_config(fitted(json.loads(json.dumps(table)), 10.0, 40.0, 90, 1.0), "almost no time")
+
+
+def test_what_the_book_says_decides_what_is_done(tmp_path):
+    book = Book(tmp_path / "steps.json")
+    book.note("train", "partly", 30.0, "step 10")
+    book.note("train", "partly", 12.0, "step 20")
+    book.note("tests", "failed", 1.0, "2 failed")
+    again = Book(tmp_path / "steps.json")
+    assert again.seconds("train") == 42
+    assert [again.done(name) for name in ("tests", "train", "http")] == [True, False, False]
+    assert again.table(["tests", "train"]).splitlines()[1].split(maxsplit=4)[1:] == ["partly", "42.0", "s", "step 20"]

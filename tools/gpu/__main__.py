@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("--out", type=Path, default=Path("runs/carried"))
     stage.add_argument("--side", type=int, default=176, help="pixels of the packed squares")
     stage.add_argument("--quality", type=int, default=60, help="of WebP")
+    stage.add_argument("--limit", type=int, help="photos of each split, for a rehearsal")
     stage.add_argument("--python", default="3.12", help="version on the GPU machine")
     stage.set_defaults(function=_stage)
 
@@ -39,13 +40,58 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--out", type=Path, required=True)
     join.set_defaults(function=lambda options: _print([pieces.join(options.index, options.out)]))
 
+    run = commands.add_parser("run", help="on the GPU machine: the next steps, as far as the minutes go")
+    run.add_argument("--carried", type=Path, default=Path("runs/carried"), help="what `stage` made")
+    run.add_argument("--state", type=Path, default=Path("runs/gpu"), help="stays on the machine between calls")
+    run.add_argument("--out", type=Path, required=True, help="what is to be brought home: at most 8 files, 62 MiB")
+    run.add_argument("--minutes", type=float, default=9.0)
+    run.add_argument("--train-minutes", type=float, default=14.0, help="of training in all, over all calls")
+    run.add_argument("--device", default="cuda")
+    run.add_argument("--steps", help="these alone, separated by commas")
+    run.add_argument("--rehearse", action="store_true", help="tiny sizes, on the CPU")
+    run.set_defaults(function=_run)
+
+    step = commands.add_parser("step", help="one step, as `run` starts it")
+    step.add_argument("name")
+    step.add_argument("--state", type=Path, required=True)
+    step.add_argument("--seconds", type=float, default=600.0)
+    step.set_defaults(function=_step)
+
+    home = commands.add_parser("home", help="at home: verify and join what came, JSON files into benchmarks/results")
+    home.add_argument("came", type=Path)
+    home.add_argument("--out", type=Path, default=Path("runs/came"))
+    home.add_argument("--results", type=Path, default=Path("benchmarks/results"))
+    home.set_defaults(function=_home)
     return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from tools.gpu.plan import Plan
+    from tools.gpu.run import run
+
+    device = "cpu" if options.rehearse else options.device
+    plan = Plan(options.carried, options.state, options.out, device, options.rehearse, options.train_minutes)
+    run(plan, options.minutes, options.steps.split(",") if options.steps else None)
+
+
+def _step(options: argparse.Namespace) -> None:
+    from tools.gpu.plan import read_plan
+    from tools.gpu.steps import NAMES
+
+    print(f"= {NAMES[options.name](read_plan(options.state), options.seconds)}", flush=True)
+
+
+def _home(options: argparse.Namespace) -> None:
+    from tools.gpu.run import home
+
+    _print(home(options.came, options.out, options.results))
 
 
 def _stage(options: argparse.Namespace) -> None:
     from tools.gpu.stage import LIMIT_BYTES, stage
 
-    for name, size in stage(options.photos, options.out, options.side, options.quality, options.python).items():
+    sizes = stage(options.photos, options.out, options.side, options.quality, options.limit, options.python)
+    for name, size in sizes.items():
         print(f"{name:<12} {size / 2**20:7.2f} MiB")
     print(f"{'limit':<12} {LIMIT_BYTES / 2**20:7.2f} MiB")
 

@@ -13,9 +13,14 @@ STAYS: Final = ("model/release/model.safetensors",)
 LIMIT_BYTES: Final = 64 * 2**20
 
 
-def stage(photos: Path, out: Path, side: int = SIDE, quality: int = QUALITY, python: str = PYTHON) -> dict[str, int]:
-    """Fill `out` and return what travels, in bytes: `repository` (without `STAYS`), `photos`, `wheels`, `all`."""
-    pack(photos, out / PHOTOS, side, quality)
+def stage(
+    photos: Path, out: Path, side: int = SIDE, quality: int = QUALITY, limit: int | None = None, python: str = PYTHON
+) -> dict[str, int]:
+    """Fill `out` and return what travels, in bytes: `repository` (without `STAYS`), `photos`, `wheels`, `all`.
+
+    `limit`: at most so many photos of each split, for a rehearsal.
+    """
+    pack(photos, out / PHOTOS, side, quality, limit)
     download(out / WHEELS, Path("constraints.txt"), python)
     (out / COMMIT).write_text(_git("rev-parse", "HEAD").strip() + "\n")
     return weigh(out)

@@ -1,0 +1,56 @@
+"""The command for a borrowed GPU machine, rehearsed on the CPU: broken off, brought home, gone on with elsewhere."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model.bundle import load_bundle
+from tools.gpu.pack import pack
+from tools.gpu.plan import Book, Plan
+from tools.gpu.run import bring, home, run
+from tools.gpu.steps import take
+from tools.gpu.training import train_box
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def carried(tiny_photos, tmp_path):
+    pack(tiny_photos, tmp_path / "carried" / "photos.npz", side=36, quality=90)
+    (tmp_path / "carried" / "commit").write_text("abc\n")
+    return tmp_path / "carried"
+
+
+def steps_done(state: Path) -> int:
+    return json.loads((state / "results" / "gpu-training.json").read_text())["steps"]
+
+
+def test_a_training_that_is_out_of_time_goes_on_on_another_machine(carried, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    one = Plan(carried, tmp_path / "one", tmp_path / "out1", "cpu", rehearse=True, train_minutes=20)
+    one.save()
+    one.out.mkdir()
+    take(one, 60)
+    assert not train_box(one, 3)
+    bring(one, Book(one.state / "steps.json"))
+    assert {path.name for path in one.out.iterdir()} >= {"checkpoint.compact.json", "results.tar.gz"}
+
+    for file in one.out.iterdir():
+        shutil.copy(file, carried)
+    other = Plan(carried, tmp_path / "two", tmp_path / "out2", "cpu", rehearse=True, train_minutes=0.1)
+    assert run(other, 3, ["train", "bundle"])
+    rows = {line.split()[0]: line for line in capfd.readouterr().out.splitlines() if line}
+    assert "done" in rows["train"], "the minutes of training are used up"
+    assert "natural_at_100" in rows["bundle"]
+    assert steps_done(tmp_path / "two") > steps_done(tmp_path / "one") > 0
+
+    (tmp_path / "results").mkdir()
+    written = home(other.out, tmp_path / "came", tmp_path / "results")
+    assert {"gpu-training.json", "gpu-bundle.json", "bundle.tar"} <= {path.name for path in written}
+    classifier = load_bundle(tmp_path / "came" / "bundle")
+    assert classifier.input_size == 32
+    report = json.loads((tmp_path / "results" / "gpu-bundle.json").read_text())
+    assert report["weights_sha256"] == classifier.metadata.weights_sha256
+    assert (report["commit"], report["machine"]["device"]) == ("abc", "cpu")

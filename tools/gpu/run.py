@@ -1,0 +1,176 @@
+"""The one command on the GPU machine: step by step until the minutes are over, then a table. Standard library alone.
+
+Called again it goes on with the first step that is not done. Each step is a process of its own: what fails or hangs
+costs its own figures and nothing else.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tools.gpu import pieces, wheels
+from tools.gpu.plan import BUNDLE, CHECKPOINT, RESULTS, Book, Plan
+
+PARTLY: Final = 3
+"""Exit code of a step that is to be continued."""
+BRING_EVERY_S: Final = 150.0
+"""While training goes on, what would be brought home is renewed so often: a machine may be taken away."""
+RESERVE_S: Final = 25.0
+"""Kept for the last packing."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One part of the run, in the order of worth."""
+
+    name: str
+    least_s: float
+    """Not begun with less time left."""
+    most_s: float
+    """Cut off after so long."""
+    needs: str | None = None
+    """A step that has to be done before."""
+
+
+STEPS: Final = (
+    Step("tests", 45, 200),
+    Step("checks", 45, 150),
+    Step("train", 100, 3600),
+    Step("bundle", 20, 90, needs="train"),
+    Step("step", 60, 200),
+    Step("model", 30, 100),
+    Step("http", 60, 150),
+    Step("profile", 30, 90),
+    Step("evaluate", 60, 400, needs="bundle"),
+)
+
+
+def run(plan: Plan, minutes: float, names: list[str] | None = None) -> bool:
+    """Do what fits into `minutes`, fill `plan.out`, print the table; whether nothing is left to do.
+
+    `names`: these steps alone.
+    """
+    ends_at = time.monotonic() + 60 * minutes
+    steps = [step for step in STEPS if names is None or step.name in names]
+    plan.save()
+    plan.out.mkdir(parents=True, exist_ok=True)
+    _take_in(plan)
+    book = Book(plan.state / "steps.json")
+    for step in steps:
+        left = ends_at - time.monotonic() - (1 if plan.rehearse else RESERVE_S)
+        fits = left >= (2 if plan.rehearse else step.least_s)
+        if fits and not book.done(step.name) and (step.needs is None or book.done(step.needs)):
+            _do(step, plan, book, min(left, step.most_s))
+    bring(plan, book)
+    whole = all(book.done(step.name) for step in steps)
+    print(book.table([step.name for step in steps]))
+    print("all steps done" if whole else "time is over: the same command goes on from here")
+    return whole
+
+
+def _take_in(plan: Plan) -> None:
+    """Install, unpack and join what was carried, unless an earlier call did."""
+    if (plan.carried / "wheels").is_dir() and not plan.site.exists():
+        wheels.install(plan.carried / "wheels", plan.site)
+    if (plan.carried / RESULTS).exists() and not (plan.state / "steps.json").exists():
+        with tarfile.open(plan.carried / RESULTS) as archive:
+            archive.extractall(plan.state, filter="data")
+    for name in (CHECKPOINT, BUNDLE):
+        if (plan.carried / f"{name}.json").exists() and not (plan.state / name).exists():
+            pieces.join(plan.carried / f"{name}.json", plan.state)
+    if not (plan.state / "taken").exists():
+        _call(plan, "take", 300)
+        (plan.state / "taken").touch()
+
+
+def _do(step: Step, plan: Plan, book: Book, seconds: float) -> None:
+    started = time.monotonic()
+    if step.name == "train":
+        rest = 60 * plan.train_minutes - book.seconds("train")
+        seconds = min(seconds, max(rest + 30, 60))
+        code = _call(plan, step.name, seconds, meanwhile=lambda: bring(plan, book))
+    else:
+        code = _call(plan, step.name, seconds)
+    status = {0: "done", PARTLY: "partly", -signal.SIGKILL: "cut off"}.get(code, "failed")
+    spent = time.monotonic() - started
+    if step.name == "train" and status in ("partly", "cut off"):
+        status = "done" if book.seconds("train") + spent > 60 * plan.train_minutes else "partly"
+    book.note(step.name, status, spent, _last_figures(plan, step.name))
+
+
+def _call(plan: Plan, name: str, seconds: float, meanwhile: Callable[[], None] | None = None) -> int:
+    """Run a step to its end or for so many seconds; its exit code. All it says goes to its own log."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(plan.site.resolve())]),
+        "TRADES_BOB_CACHE": str(plan.state.resolve() / "cache"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    command = [sys.executable, "-m", "tools.gpu", "step", name, "--state", str(plan.state), "--seconds", str(seconds)]
+    print(f"{name}: at most {seconds:.0f} s", flush=True)
+    ends_at, bring_at = time.monotonic() + seconds, time.monotonic() + BRING_EVERY_S
+    with _log(plan, name).open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        while process.poll() is None and time.monotonic() < ends_at:
+            time.sleep(0.2)
+            if meanwhile is not None and time.monotonic() > bring_at:
+                meanwhile()
+                bring_at = time.monotonic() + BRING_EVERY_S
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def _log(plan: Plan, name: str) -> Path:
+    folder = plan.state / "logs"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{name}.log"
+
+
+def _last_figures(plan: Plan, name: str) -> str:
+    """A step's line that begins with `= `, else its last line: of a failed step that is the error."""
+    lines = _log(plan, name).read_text(errors="replace").splitlines()
+    figures = [line[2:] for line in lines if line.startswith("= ")]
+    return (figures or [line for line in lines if line.strip()] or [""])[-1].strip()
+
+
+def bring(plan: Plan, book: Book) -> None:
+    """Fill `out`: results and logs, and the weights in pieces: the bundle once there is one, else the checkpoint."""
+    archive = plan.state / f".{RESULTS}"
+    with tarfile.open(archive, "w:gz") as file:
+        for name in ("results", "logs", "steps.json", "train/metrics.jsonl", "train/run.json", "evaluation"):
+            if (plan.state / name).exists():
+                file.add(plan.state / name, name)
+    shutil.copy(archive, plan.out / RESULTS)
+    if book.done("bundle") and (plan.bundle / "bundle.json").exists():
+        with tarfile.open(plan.state / BUNDLE, "w") as file:
+            for path in sorted(plan.bundle.iterdir()):
+                file.add(path, path.name)
+        for old in plan.out.glob(f"{CHECKPOINT}*"):
+            old.unlink()
+        pieces.cut(plan.state / BUNDLE, plan.out)
+    elif (plan.run / "checkpoint.pt").exists() and _call(plan, "shrink", 60) == 0:
+        pieces.cut(plan.state / CHECKPOINT, plan.out)
+
+
+def home(came: Path, out: Path, results: Path) -> list[Path]:
+    """At home: verify and join what came, into `out`; the JSON files also into `results`. What was written."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(came / RESULTS) as archive:
+        archive.extractall(out, filter="data")
+    written = [Path(shutil.copy(file, results)) for file in sorted(out.glob("results/gpu-*.json"))]
+    for name in (CHECKPOINT, BUNDLE):
+        if (came / f"{name}.json").exists():
+            written.append(pieces.join(came / f"{name}.json", out))
+    if (out / BUNDLE).exists():
+        with tarfile.open(out / BUNDLE) as archive:
+            archive.extractall(out / "bundle", filter="data")
+    return written

@@ -1,0 +1,235 @@
+"""The steps of a run, each a process of its own: what it does, the JSON it leaves, and its line for the table."""
+
+import importlib
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+from tools.gpu.plan import BUNDLE, CHECKPOINT, Plan
+from tools.gpu.run import PARTLY
+
+
+def take(plan: Plan, _seconds: float) -> str:
+    """Unpack the photos; put a checkpoint or a bundle of an earlier run in its place."""
+    import tarfile
+
+    from tools.gpu.compact import grow
+    from tools.gpu.pack import unpack
+    from tools.gpu.stage import PHOTOS
+
+    if (plan.state / CHECKPOINT).exists() and not (plan.run / "checkpoint.pt").exists():
+        grow(plan.state / CHECKPOINT, plan.run)
+    if (plan.state / BUNDLE).exists() and not plan.bundle.exists():
+        with tarfile.open(plan.state / BUNDLE) as archive:
+            archive.extractall(plan.bundle, filter="data")
+    return str(dict(unpack(plan.carried / PHOTOS, plan.photos)))
+
+
+def shrink(plan: Plan, _seconds: float) -> str:
+    """The checkpoint in the form that travels."""
+    from tools.gpu.compact import shrink
+
+    shrink(plan.run, plan.state / CHECKPOINT)
+    return f"{(plan.state / CHECKPOINT).stat().st_size / 1e6:.1f} MB"
+
+
+def tests(plan: Plan, _seconds: float) -> str:
+    """The tests with the marker `gpu`; in a rehearsal, those of the same logic on the CPU."""
+    from tools.gpu.record import record
+
+    file = plan.state / "tests.xml"
+    marked = ["-m", "not gpu", "tests/gpu"] if plan.rehearse else ["-m", "gpu"]
+    options = ["-q", "-W", "default", "-p", "no:cacheprovider", f"--junitxml={file}"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *marked, *options], check=False)
+    cases = list(ElementTree.parse(file).getroot().iter("testcase"))
+    bad = [case.get("name", "") for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    skipped = sum(case.find("skipped") is not None for case in cases)
+    counts = {"passed": len(cases) - len(bad) - skipped, "failed": len(bad), "skipped": skipped, "names_failed": bad}
+    record(plan, "tests", counts, {"marker": " ".join(marked)})
+    line = ", ".join(f"{value} {name}" for name, value in counts.items() if isinstance(value, int))
+    if done.returncode:
+        print(f"= {line}: {', '.join(bad)}")
+        sys.exit(1)
+    return line
+
+
+def checks(plan: Plan, _seconds: float) -> str:
+    """Loss, labels and bits on the device."""
+    import numpy as np
+    import torch
+
+    from model.bundle import load_bundle
+    from model.photos import find_photos
+    from model.pixels import load_square
+    from model.torch_runtime import HALF_PRECISIONS, TorchRuntime
+    from tools.gpu import checks
+    from tools.gpu.record import record
+
+    bundle = some_bundle(plan)
+    network, size = load_bundle(bundle).network.requires_grad_(True), load_bundle(bundle).input_size
+    limit = 12 if plan.rehearse else 700
+    folders = [plan.photos / split for split in ("val", "shifted") if (plan.photos / split).is_dir()]
+    listed = [photo for folder in folders for photo in find_photos(folder, limit)]
+    pixels = np.stack([load_square(photo.path, size) for photo in listed])
+    some = np.linspace(0, len(pixels) - 1, 4 if plan.rehearse else 16).astype(int)  # of both classes
+    x = torch.from_numpy(pixels[some]).permute(0, 3, 1, 2).contiguous().float() / 255
+    y = torch.tensor([listed[index].label for index in some])
+    errors = {f"K = {k}": checks.loss_errors(network, x, y, plan.device, k) for k in (0, 10)}
+    exact = TorchRuntime(bundle, plan.device, 1)
+    exact.prove()
+    company = {"float32": checks.rows_with_other_bits(exact, pixels[:200])}
+    labels: dict[str, Any] = {}
+    for precision in HALF_PRECISIONS[-1:] if plan.rehearse else HALF_PRECISIONS:
+        other = TorchRuntime(bundle, plan.device, 1, precision)
+        other.prove()
+        company[precision] = checks.rows_with_other_bits(other, pixels[:200])
+        labels[precision] = checks.label_changes(exact, other, pixels)
+    config = {"bundle": load_bundle(bundle).metadata.weights_sha256, "input_size": size, "photos": len(pixels)}
+    result = {"loss_errors": errors, "rows_with_other_bits": company, "rows_compared": min(len(pixels), 200)}
+    record(plan, "checks", {**result, "half_precision_labels": labels}, config)
+    changed = {name: found["labels_changed"] for name, found in labels.items()}
+    off = {k: {name: f"{found['loss']:.0e}" for name, found in each.items()} for k, each in errors.items()}
+    line = f"loss off {off}, rows with other bits {company}, labels changed {changed} of {len(pixels)}"
+    far = errors["K = 0"]["float64"]["gradient"] > 1e-8 or errors["K = 10"]["float64"]["loss"] > 1e-3
+    if far or any(company.values()):
+        print(f"= {line}")
+        sys.exit(1)
+    return line
+
+
+def train(plan: Plan, seconds: float) -> str:
+    """A box of the release training."""
+    from tools.gpu.training import steps_done, train_box
+    from train.watch import read_metrics
+
+    finished = train_box(plan, seconds)
+    robust = [line for line in read_metrics(plan.run) if "robust_at_100" in line]
+    shown = f", val clean {robust[-1]['natural_at_100']:.1%}, PGD {robust[-1]['robust_at_100']:.1%}" if robust else ""
+    line = f"step {steps_done(plan)}{shown}"
+    if not finished:
+        print(f"= {line}")
+        sys.exit(PARTLY)
+    return line
+
+
+def bundle(plan: Plan, _seconds: float) -> str:
+    """The best weights as a bundle that fits into the way home."""
+    from tools.gpu.training import make_bundle
+
+    return make_bundle(plan)
+
+
+def step(plan: Plan, _seconds: float) -> str:
+    """benchmarks/trades_step.py."""
+    tiny = ["--sizes", "32", "--batch", "2", "--steps", "1", "--rounds", "1", "--threads", "1"]
+    real = ["--sizes", "176", "--steps", "10", "--rounds", "3"]
+    module = importlib.import_module("benchmarks.trades_step")
+    module.GPU_BATCHES = (64, 256)  # type: ignore[attr-defined]
+    found = _script(plan, "trades_step", [*(tiny if plan.rehearse else real), "--device", plan.device])
+    rows: dict[str, Any] = next(value for key, value in found.items() if key.endswith("px"))
+    ours = {name: row for name, row in rows.items() if "plain" not in name and name != "peer"}
+    return ", ".join(f"{name} {row['times_the_peer']}x, {row['of_ideal']} of ideal" for name, row in ours.items())
+
+
+def model(plan: Plan, _seconds: float) -> str:
+    """Images a second of the runtime beside the bare network."""
+    from tools.gpu.record import record
+    from tools.gpu.speed import model_rates
+
+    rates = model_rates(plan, some_bundle(plan), 1 if plan.rehearse else 5)
+    record(plan, "model", rates, {"seconds": "of each measurement: tools/gpu/speed.py"})
+    return ", ".join(f"{name} {row['images_per_s']}/s" for name, row in rates.items() if isinstance(row, dict))
+
+
+def http(plan: Plan, _seconds: float) -> str:
+    """benchmarks/throughput.py."""
+    sizes = ["--seconds", "0.4", "--rounds", "1"] if plan.rehearse else ["--seconds", "6", "--rounds", "3"]
+    found = _script(plan, "throughput", ["--bundle", str(some_bundle(plan)), *sizes])
+    return (
+        f"runtime {found['alone_images_per_s']}/s, JPEG {found['jpeg_images_per_s']}/s, "
+        f"batches {found['npy_batch_images_per_s']}/s, p99 over a full batch {found['p99_over_full_batch']}"
+    )
+
+
+def profile(plan: Plan, _seconds: float) -> str:
+    """What a training step of the release spends its time on."""
+    import json
+
+    from tools.gpu.record import record
+    from tools.gpu.speed import step_profile
+    from tools.gpu.training import RECIPE
+    from train.config import parse_config
+
+    run = plan.run / "run.json"
+    table = json.loads(run.read_text()) if run.exists() else tomllib.loads(RECIPE.read_text())
+    config = parse_config(table, "run.json")
+    found = step_profile(config, plan.device, 1 if plan.rehearse else 3)
+    record(plan, "profile", found, config.model_dump(mode="json", exclude={"start_from"}))
+    first = found["dearest"][0]
+    return (
+        f"{found['seconds_a_step']} s a step, busy {found['busy_share']:.0%}, {first['name'][:40]} {first['share']:.0%}"
+    )
+
+
+def evaluate(plan: Plan, _seconds: float) -> str:
+    """`trades-bob evaluate` on 250 photos."""
+    import json
+
+    from tools.gpu.record import record
+
+    out = plan.state / "evaluation"
+    command = [sys.executable, "-m", "trades_bob", "evaluate", "--bundle", str(plan.bundle), "--out", str(out)]
+    sizes = ["--limit", "2", "--attacks", "clean,pgd"] if plan.rehearse else ["--limit", "250", "--profile", "full"]
+    started = time.monotonic()
+    subprocess.run([*command, "--images", str(plan.photos / "val"), *sizes, "--device", plan.device], check=True)
+    seconds = time.monotonic() - started
+    report = json.loads((out / "report.json").read_text())
+    names = ("name", "n", "accuracy_at_80", "accuracy_at_100", "interval_at_80", "seconds", "queries")
+    rows = [{name: row[name] for name in names} for row in report["attacks"]]
+    record(plan, "evaluate", {"seconds": round(seconds, 1), "attacks": rows}, {"photos": "val", "command": sizes})
+    return f"{seconds:.0f} s: " + ", ".join(f"{row['name']} {row['accuracy_at_80']:.1%}" for row in rows)
+
+
+def some_bundle(plan: Plan) -> Path:
+    """The run's bundle, or random weights of the release's network in its place until there is one."""
+    if (plan.bundle / "bundle.json").exists():
+        return plan.bundle
+    random = plan.state / "random"
+    if not (random / "bundle.json").exists():
+        import torch
+
+        from model.architecture import PixelClassifier
+        from model.bundle import BundleMetadata, save_bundle
+        from model.metadata import Architecture
+
+        torch.manual_seed(0)
+        backbone, size = ("resnet18", 32) if plan.rehearse else ("resnet50", 176)
+        network = PixelClassifier(Architecture.model_validate({"backbone": backbone}))
+        save_bundle(random, network.eval(), BundleMetadata(abstain_below=0.0, input_size=size))
+    return random
+
+
+def _script(plan: Plan, name: str, arguments: list[str]) -> dict[str, Any]:
+    """Run a script of benchmarks/ here, its JSON among ours, as gpu-NAME.json."""
+    from tools.gpu.record import adopt
+
+    harness: Any = importlib.import_module("benchmarks.harness")
+    plan.results.mkdir(parents=True, exist_ok=True)
+    harness.RESULTS = plan.results
+    script: Any = importlib.import_module(f"benchmarks.{name}")
+    sys.argv = [name, *arguments]
+    before = set(plan.results.iterdir())
+    script.main()
+    (file,) = set(plan.results.iterdir()) - before
+    return adopt(plan, file, name.replace("_", "-"))
+
+
+NAMES: Final[dict[str, Callable[[Plan, float], str]]] = {
+    function.__name__: function
+    for function in (take, shrink, tests, checks, train, bundle, step, model, http, profile, evaluate)
+}

@@ -1,0 +1,130 @@
+"""The release training on the GPU machine: fitted to the minutes there are, boxed, continued, and made a bundle."""
+
+import json
+import time
+import tomllib
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import torch
+
+from model.architecture import PixelClassifier
+from tools.gpu.plan import Plan
+from tools.gpu.record import record
+from train.checkpoint import FILE as CHECKPOINT_FILE
+from train.config import TrainConfig, parse_config
+from train.loop import Trainer, train
+from train.release import release
+from train.schedule import phase_at
+from train.step import TrainStep
+from train.watch import read_metrics
+
+RECIPE: Final = Path(__file__).with_name("release.toml")
+LENGTHS: Final = (("loss", "natural_epochs"), ("loss", "epsilon_warmup_epochs"), ("spatial", "warmup_epochs"))
+SHARE: Final = 0.9
+"""Of the time is planned for; the rest is for what was not foreseen."""
+TINY: Final[dict[str, Any]] = {"batch_size": 8, "input_size": 32, "cache_size": 36, "threads": 1}
+WARM_UP, MEASURED = 3, 5
+
+
+def train_box(plan: Plan, seconds: float) -> bool:
+    """Train for at most so many seconds, from the start or from the checkpoint; whether the run is finished."""
+    started = time.monotonic()
+    config = _config(plan, started)
+    left = seconds - (time.monotonic() - started) - (1 if plan.rehearse else 20)
+    minutes = min(max(left, 1) / 60, plan.train_minutes)
+    finished = train(config, plan.photos, plan.run, resume=True, device=plan.device, minutes=minutes)
+    _record(plan, config)
+    return finished is not None
+
+
+def make_bundle(plan: Plan) -> str:
+    """The best weights so far, rounded to half precision before the threshold is set: every label is then the same."""
+    config = parse_config(json.loads((plan.run / "run.json").read_text()), "run.json")
+    trainer = Trainer(config, plan.photos, plan.run, torch.device(plan.device))
+    trainer.resume()
+    trainer.best = {
+        name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in trainer.best.items()
+    }
+    validation = trainer.release()
+    metadata = release(plan.run, [plan.photos / "val"], plan.bundle)
+    figures = {"steps": trainer.step, "weights_sha256": metadata.weights_sha256, "val": validation.flat()}
+    record(plan, "bundle", figures, {"photos": validation.photos, "attacked": validation.attacked})
+    return ", ".join(f"{name} {value:.1%}" for name, value in validation.flat().items())
+
+
+def fitted(table: dict[str, Any], natural_s: float, robust_s: float, steps: int, seconds: float) -> dict[str, Any]:
+    """The recipe with all lengths scaled by one factor, so that it takes `seconds`; `steps` an epoch.
+
+    natural_s, robust_s: seconds of a step of cross-entropy and of TRADES.
+    """
+    natural = table["loss"]["natural_epochs"]
+    whole = steps * (natural * natural_s + (table["epochs"] - natural) * robust_s)
+    factor = seconds / whole
+    for section, name in LENGTHS:
+        table[section][name] = round(table[section][name] * factor, 3)
+    table["epochs"] = max(round(table["epochs"] * factor, 3), 2 / steps)
+    every = table["validation"]["every_epochs"]
+    table["validation"]["every_epochs"] = min(max(every * min(factor, 1), 0.5), table["epochs"])
+    return table
+
+
+def _config(plan: Plan, started: float) -> TrainConfig:
+    """RUN/run.json, made first where there is none: a run keeps its configuration wherever it goes on."""
+    file = plan.run / "run.json"
+    if not file.exists():
+        table = tomllib.loads(RECIPE.read_text())
+        if plan.rehearse:
+            table = {**table, **TINY, "architecture": {"backbone": "resnet18"}}
+            table["validation"] = {**table["validation"], "photos": 8, "perturb_steps": 2}
+        whole = parse_config(table, str(RECIPE))
+        trainer = Trainer(whole, plan.photos, plan.run, torch.device(plan.device))
+        trainer.feed.close()
+        natural_s, robust_s = step_seconds(whole, plan.device)
+        spent = time.monotonic() - started  # what a next box pays again: imports, photos, compilation
+        seconds = SHARE * (60 * plan.train_minutes - 2 * spent)
+        table = fitted(table, natural_s, robust_s, trainer.steps_per_epoch, max(seconds, 1))
+        plan.run.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(table, indent=2))
+        print(f"a step: natural {natural_s:.4f} s, TRADES {robust_s:.4f} s; {table['epochs']} epochs", flush=True)
+    return parse_config(json.loads(file.read_text()), str(file))
+
+
+def step_seconds(config: TrainConfig, device: str) -> tuple[float, float]:
+    """Median seconds of a step of cross-entropy and of one of TRADES at full strength, each after a warm-up."""
+    step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device))
+    shape = (config.batch_size, 3, config.stored_size, config.stored_size)
+    photos = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    y = torch.arange(config.batch_size, device=device) % 2
+    seconds = []
+    for epoch in (config.loss.natural_epochs / 2, config.epochs - 0.01):
+        phase, taken = phase_at(config, epoch), []
+        for number in range(WARM_UP + MEASURED):
+            started = time.monotonic()
+            step(photos, y, phase, number)  # its figures are read at its end: the device has been waited for
+            taken.append(time.monotonic() - started)
+        seconds.append(median(taken[WARM_UP:]))
+    return seconds[0], seconds[1]
+
+
+def steps_done(plan: Plan) -> int:
+    """Of the checkpoint."""
+    checkpoint = torch.load(plan.run / CHECKPOINT_FILE, map_location="cpu", weights_only=True, mmap=True)
+    return int(checkpoint["step"])
+
+
+def _record(plan: Plan, config: TrainConfig) -> None:
+    lines = read_metrics(plan.run)
+    steps = [line for line in lines if "images_per_s" in line]
+    rates = {
+        kind: [line["images_per_s"] for line in steps if (line["epsilon"] > 0) == (kind == "trades")]
+        for kind in ("natural", "trades")
+    }
+    result = {
+        "steps": steps_done(plan),
+        "images_per_s": {kind: {"median": median(found), "n": len(found)} for kind, found in rates.items() if found},
+        "validations": [line for line in lines if "robust_at_100" in line],
+    }
+    record(plan, "training", result, config.model_dump(mode="json", exclude={"start_from"}))
