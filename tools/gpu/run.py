@@ -83,11 +83,12 @@ def _take_in(plan: Plan) -> None:
     if (plan.carried / RESULTS).exists() and not (plan.state / "steps.json").exists():
         with tarfile.open(plan.carried / RESULTS) as archive:
             archive.extractall(plan.state, filter="data")
-    for name in (CHECKPOINT, BUNDLE):
+    arrived = not (plan.state / "taken").exists()
+    for name in (CHECKPOINT, BUNDLE):  # where all does not fit into one call, a later one brings them
         if (plan.carried / f"{name}.json").exists() and not (plan.state / name).exists():
             pieces.join(plan.carried / f"{name}.json", plan.state)
-    if not (plan.state / "taken").exists():
-        _call(plan, "take", 300)
+            arrived = True
+    if arrived and _call(plan, "take", 300) == 0:
         (plan.state / "taken").touch()
 
 

@@ -27,7 +27,9 @@ def take(plan: Plan, _seconds: float) -> str:
     if (plan.state / BUNDLE).exists() and not plan.bundle.exists():
         with tarfile.open(plan.state / BUNDLE) as archive:
             archive.extractall(plan.bundle, filter="data")
-    return str(dict(unpack(plan.carried / PHOTOS, plan.photos)))
+    if (plan.carried / PHOTOS).exists() and not plan.photos.exists():
+        return str(dict(unpack(plan.carried / PHOTOS, plan.photos)))
+    return "no photos this time"
 
 
 def shrink(plan: Plan, _seconds: float) -> str:
