@@ -108,7 +108,7 @@ def _round(server: LiveServer, alone: Alone, best: int, jpeg: bytes, seconds: fl
     full_batch_s = largest / (after if best == largest else alone.images_per_s(largest, seconds / 2))
     waiting = asyncio.run(open_load(server.port, jpeg, 0.7 * single.per_s, 2 * seconds))
     assert set(waiting.statuses) == {200}, waiting.statuses
-    return {
+    result = {
         "alone_images_per_s": (before + between + after) / 3,
         "jpeg_images_per_s": single.per_s,
         "jpeg_ratio": 2 * single.per_s / (before + between),
@@ -120,6 +120,8 @@ def _round(server: LiveServer, alone: Alone, best: int, jpeg: bytes, seconds: fl
         "p99_over_full_batch": waiting.percentile(0.99) / full_batch_s,
         "resident_mb": memory / 1e6,
     }
+    print(result, file=sys.stderr)
+    return result
 
 
 def random_bundle(path: Path) -> Path:
