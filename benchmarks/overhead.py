@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--litserve", help="a Python that has litserve")
     parser.add_argument("--bentoml", help="a Python that has bentoml")
     parser.add_argument("--requests", type=int, default=800, help="requests to a server in a round")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=11)
     options = parser.parse_args()
     result = {f"{side}x{side}": _compare(side, options) for side in SIDES}
     batches = [_batches_per_s(options.requests // 8) for _ in range(BATCH_ROUNDS)]

@@ -120,8 +120,9 @@ def _round(server: LiveServer, alone: Alone, best: int, jpeg: bytes, seconds: fl
         "p99_over_full_batch": waiting.percentile(0.99) / full_batch_s,
         "resident_mb": memory / 1e6,
     }
-    print(result, file=sys.stderr)
-    return result
+    rounded = {name: round(value, 4) for name, value in result.items()}
+    print(rounded, file=sys.stderr)
+    return rounded
 
 
 def random_bundle(path: Path) -> Path:
