@@ -230,7 +230,7 @@ def test_too_many_connections(bundle: Path) -> None:
 
 
 def test_requests_before_the_model_is_open_take_no_place(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, ready=False, max_queue=4, FAKE_OPEN_S=1) as server:
+    with live_server(bundle, bundle, FACTORY, ready=False, max_queue=4, FAKE_OPEN_S=4) as server:
         answers = [ask(server) for _ in range(12)]
         assert {(answer.status_code, answer.json()["detail"]) for answer in answers} == {
             (503, "The model is being loaded.")
