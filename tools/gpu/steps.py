@@ -67,7 +67,7 @@ def checks(plan: Plan, _seconds: float) -> str:
 
     from model.bundle import load_bundle
     from model.photos import find_photos
-    from model.pixels import load_square
+    from model.pixels import load_square, to_square
     from model.torch_runtime import HALF_PRECISIONS, TorchRuntime
     from tools.gpu import checks
     from tools.gpu.record import record
@@ -78,8 +78,9 @@ def checks(plan: Plan, _seconds: float) -> str:
     folders = [plan.photos / split for split in ("val", "shifted") if (plan.photos / split).is_dir()]
     listed = [photo for folder in folders for photo in find_photos(folder, limit)]
     pixels = np.stack([load_square(photo.path, size) for photo in listed])
-    some = np.linspace(0, len(pixels) - 1, 4 if plan.rehearse else 16).astype(int)  # of both classes
-    x = torch.from_numpy(pixels[some]).permute(0, 3, 1, 2).contiguous().float() / 255
+    some = np.linspace(0, len(pixels) - 1, 4 if plan.rehearse else 8).astype(int)  # of both classes
+    small = np.stack([to_square(pixels[index], min(size, 112)) for index in some])  # float64 on a CPU is slow
+    x = torch.from_numpy(small).permute(0, 3, 1, 2).contiguous().float() / 255
     y = torch.tensor([listed[index].label for index in some])
     errors = {f"K = {k}": checks.loss_errors(network, x, y, plan.device, k) for k in (0, 10)}
     exact = TorchRuntime(bundle, plan.device, 1)
