@@ -67,7 +67,12 @@ def live_server(
     given = {"bundle": bundle, "port": 0, **settings}
     extra = {name if name.isupper() else f"TRADES_BOB_{name.upper()}": str(value) for name, value in given.items()}
     with log_file.open("wb") as log:
-        process = subprocess.Popen(command, stderr=log, env={**os.environ, "PYTHONPATH": str(ROOT), **extra}, cwd=ROOT)
+        process = subprocess.Popen(
+            command,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **extra},
+            cwd=ROOT,
+        )
     try:
         wait_for(lambda: '"listening"' in log_file.read_text() or process.poll() is not None, 60)
         assert process.poll() is None, log_file.read_text()
