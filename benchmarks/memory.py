@@ -1,6 +1,6 @@
 """Peak memory of a training run on as many photos as the official training set has: 27,000 at 224 px.
 
-    python benchmarks/memory.py [--photos 27000] [--size 224] [--steps 3] [--batch 16] [--threads 2]
+    python benchmarks/memory.py [--photos 27000] [--size 224] [--steps 3] [--batch 8] [--threads 2]
 
 The photos are drawn: a few pictures of noise over smooth shapes, linked under many names, so that the cache is decoded
 and filled in full (5.4 GB at 258 px) without as many files. A process of its own then runs the `trades-bob train` of a
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=27_000)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ from train.cache import open_cache
 from train.config import RECIPES, AugmentConfig, parse_config, read_config
 from train.randomness import generator_of
 from train.schedule import phase_at
-from train.validation import accuracy
+from train.validation import accuracy, natural_logits
 from train.views import worst_view
 
 pytestmark = pytest.mark.unit
@@ -52,6 +52,24 @@ def test_missing_class_is_named(tiny_photos, tmp_path):
     shutil.rmtree(folder / "bird")
     with pytest.raises(DataError, match="bird: no such folder"):
         open_cache(folder, 32)
+
+
+def test_validation_takes_few_large_photos_at_once_and_classifies_all(tiny_photos):
+    cache, taken = open_cache(tiny_photos / "val", 224), []
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(2))
+
+        def forward(self, x):
+            taken.append(len(x))
+            return x.mean(dim=(1, 2, 3))[:, None] * self.scale
+
+    logits = natural_logits(Network(), cache)
+    assert sum(taken) == len(cache)
+    assert max(taken) == 4  # 200,704 of the 204,800 pixels
+    assert (logits > 0).all()
 
 
 def test_batches_are_balanced_repeatable_and_cover_every_photo():
