@@ -4,8 +4,9 @@
 
 The peer (benchmarks/peers/plain_trades.py): 2 K + 3 forward passes, NCHW, float32. Ours, each against the peer of the
 same round: `equal` leaves out passes and nothing else (same layout and format, normalisations in place); `folded` runs
-the search on the folded twin, channels last. Both are float32, and in float64 equal to the peer up to rounding
-(tests/unit/test_step.py). `bfloat16` is `folded` in autocast. The first round warms up and is left out.
+the search on the folded twin, channels last, and on a CPU convolutions of small maps as products. Both are float32, and
+in float64 equal to the peer up to rounding (tests/unit/test_step.py). `bfloat16` is `folded` in autocast. The first
+round warms up and is left out.
 
 On a GPU each variant takes the best of several batch sizes by images a second, `compiled` is added, and the largest
 batch that fits is reported beside the peer's. `of_ideal` is the share of plain step x 3 / (2 K + 7) that is reached.
@@ -25,6 +26,7 @@ from benchmarks.harness import write_result
 from benchmarks.peers.plain_trades import plain_step
 from model.architecture import PixelClassifier
 from model.folding import FoldedTwin
+from model.small_maps import multiply_small_maps
 from train.compilation import compile_passes
 from train.config import OptimizerConfig
 from train.precision import Passes
@@ -122,11 +124,18 @@ def peer(device: torch.device, perturb_steps: int) -> Step:
     return lambda x, y: plain_step(network, optimizer, x, y, **settings)
 
 
+def prepare(network: PixelClassifier, device: torch.device) -> None:
+    """As the trainer does it: channels last, and on a CPU products of matrices for small maps."""
+    network.to(memory_format=torch.channels_last)
+    if device.type == "cpu":
+        multiply_small_maps(network)
+
+
 def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool, compiles: bool = False) -> Step:
     """The trainer's step without augmentation: `equal` differs from the peer in the passes alone."""
     network = network_on(device)
     if fold:
-        network.to(memory_format=torch.channels_last)
+        prepare(network, device)
     optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
     trained = Passes(network, bfloat16=bfloat16)
     twin = FoldedTwin(network, torch.bfloat16 if bfloat16 else None)
@@ -152,7 +161,8 @@ def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool
 
 def plain(device: torch.device, *, bfloat16: bool) -> Step:
     """Cross-entropy alone, laid out as ours."""
-    network = network_on(device).to(memory_format=torch.channels_last)
+    network = network_on(device)
+    prepare(network, device)
     optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
     passes: nn.Module = Passes(network, bfloat16=bfloat16)
 

@@ -64,7 +64,7 @@ def fold_batch_norms(network: Network) -> Network:
 def foldable_pairs(network: nn.Module) -> list[Pair]:
     """Found in the traced graph, so that a normalisation that comes before its convolution is never taken."""
     try:
-        graph = fx.symbolic_trace(network).graph
+        graph = _Tracer().trace(network)
     except Exception:  # noqa: BLE001  (whatever a network does that cannot be traced: it is then attacked as it is)
         return []
     calls = [node for node in graph.nodes if node.op == "call_module"]
@@ -97,8 +97,15 @@ def fold_into(target: nn.Module, convolution: nn.Module, norm: nn.Module) -> Non
 
 
 def _folds(convolution: nn.Module, norm: nn.Module) -> bool:
-    plain = type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d
+    plain = isinstance(convolution, nn.Conv2d) and type(norm) is nn.BatchNorm2d
     return plain and norm.running_mean is not None
+
+
+class _Tracer(fx.Tracer):
+    """Looks into no convolution, whatever its class."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _prepare(convolution: nn.Module) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from model.architecture import PixelClassifier
 from model.errors import TrainingError
 from model.folding import FoldedTwin
+from model.small_maps import multiply_small_maps
 from train.augment import augment
 from train.average import WeightAverage
 from train.compilation import compile_passes, takes_compilation
@@ -37,6 +38,8 @@ class TrainStep:
         self.config, self.device, self.ranks = config, device, ranks
         self.rows = ranks.rows(config.batch_size)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu":
+            multiply_small_maps(self.network)
         self.bfloat16 = takes_bfloat16(config.precision, device)
         self.trained = Passes(self.network, bfloat16=self.bfloat16)
         self.twin = FoldedTwin(self.network, torch.bfloat16 if self.bfloat16 else None)

@@ -26,6 +26,7 @@ from model.errors import ConfigError
 from model.folding import fold_batch_norms
 from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
+from model.small_maps import multiply_small_maps
 
 VOTES: Final = {CLASSES[0]: (1.0, 0.0), CLASSES[1]: (0.0, 1.0), ABSTAIN: (0.0, 0.0)}
 CPU_PIXELS_PER_BATCH: Final = 32 * 224 * 224 // 2
@@ -105,6 +106,8 @@ class BundleSubject(Subject):
         torch.backends.cudnn.deterministic = True  # one seed, one table
         network = fold_batch_norms(classifier.network).requires_grad_(False).to(self.device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type == "cpu":
+            multiply_small_maps(self.network)
         if self.device.type == "cpu" and torch.cpu._is_amx_tile_supported():
             self.differentiable, self.gradients_in = self._in_bfloat16, "bfloat16"
         else:
