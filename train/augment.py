@@ -79,11 +79,22 @@ def _colour(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
 
 
 def _haze(x: Tensor, share: float, generator: Generator) -> Tensor:
-    """Blend some photos with a smooth bright field, as fog does: (x + s field) / (1 + s), s up to 1.5."""
-    strength = _uniform(len(x), 0, 1.5, generator) * _chosen(len(x), share, generator)
-    coarse = torch.rand(len(x), 1, 4, 4, generator=generator, device=x.device)
-    field = F.interpolate(coarse, size=x.shape[-2:], mode="bicubic").clamp(0, 1)
-    return (x + strength * field) / (1 + strength)
+    """Blend some photos with a bright cloud, as fog does: (x + s cloud) / (1 + s), s up to 2."""
+    strength = _uniform(len(x), 0, 2, generator) * _chosen(len(x), share, generator)
+    return (x + strength * _cloud(x, generator)) / (1 + strength)
+
+
+def _cloud(x: Tensor, generator: Generator) -> Tensor:
+    """(N, 1, S, S) fractal fields from 0 to 1: octaves from 2 x 2 values to 32 x 32, finer ones weaker."""
+    decay = _uniform(len(x), 1.2, 2.5, generator)
+    octaves = []
+    for octave in range(5):
+        side = 2 ** (octave + 1)
+        values = torch.rand(len(x), 1, side, side, generator=generator, device=x.device)
+        octaves.append(F.interpolate(values, size=x.shape[-2:], mode="bilinear") / decay**octave)
+    cloud = torch.stack(octaves).sum(dim=0)
+    least, most = cloud.amin(dim=(1, 2, 3), keepdim=True), cloud.amax(dim=(1, 2, 3), keepdim=True)
+    return (cloud - least) / (most - least)
 
 
 def _resolution(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:

@@ -118,7 +118,7 @@ class AugmentConfig(Section):
     grey: Share = 0.05
     """Share of photos without colour."""
     haze: Share = 0.1
-    """Share of photos behind a bright, uneven haze that takes up to three fifths of the contrast."""
+    """Share of photos behind a bright fractal cloud that takes up to two thirds of the contrast."""
     resolution: Share = 0.5
     """Share of photos scaled down and up again, so that sharpness is no sign of the class."""
     resolution_min: Annotated[float, Field(gt=0, le=1)] = 0.4

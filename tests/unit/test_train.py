@@ -10,7 +10,7 @@ from PIL import Image
 
 from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from model.errors import ConfigError, DataError
-from train.augment import augment
+from train.augment import _cloud, _haze, augment
 from train.average import WeightAverage
 from train.batches import BalancedBatches
 from train.cache import open_cache
@@ -105,6 +105,18 @@ def test_augmentation_is_bounded_repeatable_and_varied():
         haze=0,
     )
     torch.testing.assert_close(augment(photos, 40, nothing, generator_of(0, 1)), photos / 255, atol=1e-5, rtol=0)
+
+
+def test_a_cloud_goes_from_nought_to_one_and_haze_takes_contrast():
+    x = torch.rand(6, 3, 48, 48)
+    clouds = _cloud(x, generator_of(0, 2))
+    assert clouds.shape == (6, 1, 48, 48)
+    assert clouds.amin(dim=(1, 2, 3)).tolist() == [0] * 6
+    assert clouds.amax(dim=(1, 2, 3)).tolist() == [1] * 6
+    assert torch.equal(_haze(x, 0, generator_of(0, 3)), x)
+    hazed = _haze(x, 1, generator_of(0, 3))
+    assert (hazed.std(dim=(1, 2, 3)) < x.std(dim=(1, 2, 3))).all()
+    assert hazed.std(dim=(1, 2, 3)).amin() > x.std() / 4
 
 
 def test_maps_move_and_turn_as_they_say():
