@@ -3,7 +3,6 @@
 N probes, D values of a picture, S side.
 """
 
-import hashlib
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator
@@ -18,7 +17,6 @@ from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
 
 Status = Literal["adversarial", "robust", "misclassified", "abstained", "failed"]
-KEY_BYTES: Final = 16
 REPEAT_EVERY: Final = 250
 EARLIER: Final = 3
 
@@ -131,7 +129,7 @@ class Track:
 
     def _take(self, chunk: Pixels) -> None:
         pictures = np.ascontiguousarray(chunk.reshape(-1, self.side, self.side, 3))
-        self._keys = [hashlib.sha256(picture).digest()[:KEY_BYTES] for picture in pictures]
+        self._keys = [_key(picture) for picture in pictures]
         new = {key: place for place, key in reversed(list(enumerate(self._keys))) if key not in self._known}
         places = sorted(new.values())[: self.plan.problem.budget - self.outcome.queries]
         self._asked = [self._keys[place] for place in places]
@@ -185,3 +183,9 @@ class Track:
                 self.outcome.l2 = length
                 self.outcome.adversarial = self.pending[place].copy()
                 self.outcome.curve.append((queries + place + 1, length))
+
+
+def _key(picture: Pixels) -> bytes:
+    """A contiguous picture's 64 bits: the CRC-32 of each half, at a third of SHA-256's price."""
+    half = len(picture) // 2
+    return zlib.crc32(picture[:half]).to_bytes(4) + zlib.crc32(picture[half:]).to_bytes(4)
