@@ -108,6 +108,7 @@ def measures_of(feed: Feed, config: TrainConfig) -> dict[str, tuple[Callable[[in
     trades = ours(device, config.loss.perturb_steps, fold=True, bfloat16=bfloat16)
     simple = plain(device, bfloat16=bfloat16)
     whole = TrainStep(PixelClassifier(config.architecture), config, device)
+    whole.compile()
     phase = phase_at(config, 0.5)
     fixed, y = feed.at(0)
     x = prepare(fixed, config, 0)

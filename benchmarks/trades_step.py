@@ -8,7 +8,8 @@ the search on the folded twin, channels last, and on a CPU convolutions of small
 in float64 equal to the peer up to rounding (tests/unit/test_step.py). `bfloat16` is `folded` in autocast. The first
 round warms up and is left out.
 
-On a GPU each variant takes the best of several batch sizes by images a second, `compiled` is added, and the largest
+On a GPU each variant takes the best of several batch sizes by images a second, `compiled` and its plain step are added,
+and the largest
 batch that fits is reported beside the peer's. `of_ideal` is the share of plain step x 3 / (2 K + 7) that is reached.
 Prints JSON and writes it to benchmarks/results/trades_step_<device>.json.
 """
@@ -20,7 +21,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.harness import write_result
 from benchmarks.peers.plain_trades import plain_step
@@ -62,7 +63,7 @@ def main() -> None:
 
 def measured(size: int, device: torch.device, options: argparse.Namespace) -> dict[str, object]:
     """All variants in turn, round by round, so that what else the machine does meets them alike."""
-    steps = {name: make(device, options.steps) for name, make in variants(device).items()}
+    steps = {name: make(device, options.steps) for name, make in variants(device, size).items()}
     batches = {name: [options.batch] if device.type == "cpu" else fitting(step, size) for name, step in steps.items()}
     best = {name: fastest(step, batches[name], size, device) for name, step in steps.items()}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -95,10 +96,12 @@ def summary(
 
 def plain_of(name: str) -> str:
     """The step of cross-entropy in the same number format."""
-    return "plain bfloat16" if name in ("bfloat16", "compiled", "plain bfloat16") else "plain"
+    if "compiled" in name:
+        return "plain compiled"
+    return "plain bfloat16" if "bfloat16" in name else "plain"
 
 
-def variants(device: torch.device) -> dict[str, Callable[[torch.device, int], Step]]:
+def variants(device: torch.device, size: int) -> dict[str, Callable[[torch.device, int], Step]]:
     found = {
         "peer": peer,
         "equal": lambda d, k: ours(d, k, fold=False, bfloat16=False),
@@ -108,7 +111,8 @@ def variants(device: torch.device) -> dict[str, Callable[[torch.device, int], St
         "plain bfloat16": lambda d, _: plain(d, bfloat16=True),
     }
     if device.type == "cuda":
-        found["compiled"] = lambda d, k: ours(d, k, fold=True, bfloat16=True, compiles=True)
+        found["compiled"] = lambda d, k: ours(d, k, fold=True, bfloat16=True, compiles=size)
+        found["plain compiled"] = lambda d, _: plain(d, bfloat16=True, compiles=size)
     return found
 
 
@@ -131,7 +135,7 @@ def prepare(network: PixelClassifier, device: torch.device) -> None:
         multiply_small_maps(network)
 
 
-def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool, compiles: bool = False) -> Step:
+def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool, compiles: int = 0) -> Step:
     """The trainer's step without augmentation: `equal` differs from the peer in the passes alone."""
     network = network_on(device)
     if fold:
@@ -141,10 +145,8 @@ def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool
     twin = FoldedTwin(network, torch.bfloat16 if bfloat16 else None)
     attacked = Passes(twin.network, bfloat16=bfloat16) if fold else None
     if compiles:
-        torch._dynamo.config.recompile_limit = 64  # one graph for each batch size that is tried
-        x, _ = pictures(GPU_BATCHES[0], 224, device)
         for passes in (attacked, trained):
-            compile_passes(passes, x.contiguous(memory_format=torch.channels_last))
+            compiled(passes, compiles, device)
 
     def step(x: Tensor, y: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -159,12 +161,21 @@ def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool
     return step
 
 
-def plain(device: torch.device, *, bfloat16: bool) -> Step:
+def compiled(passes: Passes, size: int, device: torch.device) -> None:
+    """Compile for batches of pictures of this side."""
+    torch._dynamo.config.recompile_limit = 64  # one graph for each batch size that is tried
+    x, _ = pictures(GPU_BATCHES[0], size, device)
+    compile_passes(passes, x.contiguous(memory_format=torch.channels_last))
+
+
+def plain(device: torch.device, *, bfloat16: bool, compiles: int = 0) -> Step:
     """Cross-entropy alone, laid out as ours."""
     network = network_on(device)
     prepare(network, device)
     optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
-    passes: nn.Module = Passes(network, bfloat16=bfloat16)
+    passes = Passes(network, bfloat16=bfloat16)
+    if compiles:
+        compiled(passes, compiles, device)
 
     def step(x: Tensor, y: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)

@@ -43,8 +43,9 @@ class FoldedTwin(Generic[Network]):
                 self.source.get_submodule(convolution),
                 self.source.get_submodule(norm),
             )
-        for mine, theirs in self._plain:
-            mine.copy_(theirs)
+        if self._plain:
+            mine, theirs = map(list, zip(*self._plain, strict=True))
+            torch._foreach_copy_(mine, theirs)  # in one launch
         return self.network
 
     def _unfolded(self) -> list[tuple[Tensor, Tensor]]:

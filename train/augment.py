@@ -98,10 +98,14 @@ def _cloud(x: Tensor, generator: Generator) -> Tensor:
 
 
 def _resolution(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
-    """Scale a share of the batch down and up; one factor for each of four groups, since a batch has one shape."""
+    """Scale a share of the batch down and up; one factor for each of four groups, since a batch has one shape.
+
+    The factors are drawn on the CPU, from a generator of the same seed: asking a GPU for them would wait for it.
+    """
+    own = Generator().manual_seed(generator.initial_seed())
     groups = []
     for group in x.chunk(4):
-        factor = float(_uniform(1, config.resolution_min, 1.0, generator))
+        factor = float(_uniform(1, config.resolution_min, 1.0, own))
         small = F.interpolate(group, scale_factor=factor, mode="bilinear", antialias=True)
         soft = F.interpolate(small, size=group.shape[-2:], mode="bilinear")
         groups.append(torch.where(_chosen(len(group), config.resolution, generator), soft, group))

@@ -24,8 +24,10 @@ class WeightAverage(Generic[Network]):
     def update(self, network: Network, step: int) -> None:
         """Move towards `network` after optimiser step `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for mine, theirs in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
-            if mine.is_floating_point():
-                mine.lerp_(theirs, 1 - decay)
-            else:
-                mine.copy_(theirs)
+        mine, theirs = self.network.state_dict().values(), network.state_dict().values()
+        moving = [pair for pair in zip(mine, theirs, strict=True) if pair[0].is_floating_point()]
+        # In one launch: hundreds of small ones would keep a GPU waiting.
+        torch._foreach_lerp_([mean for mean, _ in moving], [now for _, now in moving], 1 - decay)
+        for mean, now in zip(mine, theirs, strict=True):
+            if not mean.is_floating_point():
+                mean.copy_(now)

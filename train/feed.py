@@ -29,6 +29,11 @@ class Feed:
         indices = self.indices_at(step)
         return self._rows(step, indices), self.photos.labels[indices].to(self.device, non_blocking=True)
 
+    @property
+    def resident(self) -> bool:
+        """Whether all photos lie in the device's memory, so that any step's are there at once."""
+        return self._resident is not None
+
     def close(self) -> None:
         """End the reading thread."""
         self._reader.shutdown(cancel_futures=True)

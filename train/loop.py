@@ -94,6 +94,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, data: Path, out: Path, device: torch.device, ranks: Ranks = ALONE) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
+        torch.backends.cudnn.benchmark = device.type == "cuda"  # every batch has the same shape
         self.config, self.out, self.device, self.ranks = config, out, device, ranks
         with ranks.one_after_the_first():
             self.photos = open_split(data, "train", config.stored_size, config.classes)
@@ -121,6 +122,7 @@ class Trainer:
 
         Or until the clock (`time.monotonic`) has passed `ends_at`: then the answer is False, and the state is saved.
         """
+        self.train_step.compile()
         log = MetricsLog(self.out, self.step, writes=self.ranks.first)
         every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
         saved_at = time.monotonic()
@@ -201,8 +203,10 @@ class Trainer:
     def _step(self, phase: Phase) -> dict[str, float]:
         """One optimiser step; its figures. Raises TrainingError before a loss that is not finite meets the weights."""
         photos, y = self.feed.at(self.step)
+        more = self.feed.resident and self.step + 1 < self.total_steps
+        following = (lambda: self.feed.at(self.step + 1)[0]) if more else None
         try:
-            return self.train_step(photos, y, phase, self.step)
+            return self.train_step(photos, y, phase, self.step, following)
         except NotFiniteError as error:
             names = ", ".join(self.photos.names[index] for index in self.batches.at(self.step)[:3].tolist())
             raise TrainingError(

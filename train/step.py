@@ -4,6 +4,7 @@ N batch, S stored side. The attacks of a step run on a twin of the network: norm
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,10 +48,14 @@ class TrainStep:
         self.average = WeightAverage(self.network, config.optimizer.ema_decay)
         self.optimizer = make_optimizer(self.network, config.optimizer)
         normalise_globally(self.network, ranks)  # last, so that the copies above keep torch's own
-        self._compile()
+        self._ahead: tuple[int, Tensor] | None = None
+        """The number of a later step and its augmented photos."""
 
-    def _compile(self) -> None:
-        """With several processes the attack's passes alone: in the others' midst stand messages."""
+    def compile(self) -> None:
+        """Compile the passes where the configuration has it so; without this call they run plain.
+
+        With several processes the attack's passes alone: in the others' midst stand messages.
+        """
         if not takes_compilation(self.config.compilation, self.device):
             return
         side = self.config.input_size
@@ -62,16 +67,18 @@ class TrainStep:
         if self.ranks.world == 1:
             compile_passes(self.trained, x)
 
-    def __call__(self, photos: Tensor, y: Tensor, phase: Phase, number: int) -> dict[str, float]:
+    def __call__(
+        self, photos: Tensor, y: Tensor, phase: Phase, number: int, following: Callable[[], Tensor] | None = None
+    ) -> dict[str, float]:
         """One optimiser step on the global batch, (N, 3, S, S) uint8 photos and (N,) classes; its figures.
 
+        `following` gives the photos of step `number + 1`: they are augmented while a GPU is still at work on this step.
         With several processes each works on its own rows once the photos are augmented, which mixes them. Raises
         NotFiniteError before such a loss meets the weights.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = phase.learning_rate
-        generator = generator_of(self.config.seed, "augment", number, device=self.device)
-        x = augment(photos, self.config.input_size, self.config.augment, generator)
+        x = self._augmented(photos, number)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         if phase.epsilon:
@@ -83,12 +90,21 @@ class TrainStep:
         gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         self.ranks.average_([*gradients, *figures.values()])
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimizer.clip_norm)
+        if following is not None:
+            self._ahead = number + 1, self._augmented(following(), number + 1)
         shown = _read({**figures, "gradient_norm": norm})
         if not (math.isfinite(shown["loss"]) and math.isfinite(shown["gradient_norm"])):
             raise NotFiniteError("the loss is not finite")
         self.optimizer.step()
         self.average.update(self.network, number)
         return shown
+
+    def _augmented(self, photos: Tensor, number: int) -> Tensor:
+        """Those of step `number`: made ahead, or now. They follow from (seed, number) either way."""
+        if self._ahead is not None and self._ahead[0] == number:
+            return self._ahead[1]
+        generator = generator_of(self.config.seed, "augment", number, device=self.device)
+        return augment(photos, self.config.input_size, self.config.augment, generator)
 
     def averaged_passes(self) -> Passes:
         """The averaged network, folded, to be validated in the precision of training."""

@@ -126,7 +126,9 @@ def step_of(device: str = "cpu", ranks: Ranks | None = None, **changes: object) 
     table = {"epochs": 1, "input_size": 32, "batch_size": 8, "architecture": {"backbone": "wrn_16_1"}}
     config = parse_config(table | {"loss": {"perturb_steps": 2}} | changes, "test")
     torch.manual_seed(0)
-    return TrainStep(PixelClassifier(config.architecture), config, torch.device(device), ranks or Ranks())
+    step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device), ranks or Ranks())
+    step.compile()
+    return step
 
 
 @pytest.mark.unit

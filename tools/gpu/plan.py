@@ -7,6 +7,7 @@ from typing import Any, Final
 
 CHECKPOINT: Final = "checkpoint.compact"
 BUNDLE: Final = "bundle.tar"
+PHOTOS: Final = "photos.npz"
 RESULTS: Final = "results.tar.gz"
 WIDTH: Final = 240
 """Characters of a line of the table, at most."""
@@ -42,6 +43,11 @@ class Plan:
     def results(self) -> Path:
         """JSON files."""
         return self.state / "results"
+
+    @property
+    def start(self) -> Path:
+        """The released weights, which a run goes on from; kept here, since they travel in a call of their own."""
+        return self.state / "start"
 
     @property
     def run(self) -> Path:

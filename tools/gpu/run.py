@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.gpu import pieces, wheels
-from tools.gpu.plan import BUNDLE, CHECKPOINT, RESULTS, Book, Plan
+from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RESULTS, Book, Plan
 
 PARTLY: Final = 3
 """Exit code of a step that is to be continued."""
@@ -84,6 +84,7 @@ def _take_in(plan: Plan) -> None:
         with tarfile.open(plan.carried / RESULTS) as archive:
             archive.extractall(plan.state, filter="data")
     arrived = not (plan.state / "taken").exists()
+    arrived |= (plan.carried / PHOTOS).exists() and not plan.photos.exists()
     for name in (CHECKPOINT, BUNDLE):  # where all does not fit into one call, a later one brings them
         if (plan.carried / f"{name}.json").exists() and not (plan.state / name).exists():
             pieces.join(plan.carried / f"{name}.json", plan.state)

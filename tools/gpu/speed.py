@@ -73,6 +73,7 @@ def _calls_per_s(work: Callable[[], object], seconds: float) -> float:
 def step_profile(config: TrainConfig, device: str, steps: int = 3) -> dict[str, Any]:
     """Where a step of TRADES spends its time: the dearest kernels, and the share of the time that the device works."""
     step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device))
+    step.compile()
     shape = (config.batch_size, 3, config.stored_size, config.stored_size)
     photos = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     y = torch.arange(config.batch_size, device=device) % 2

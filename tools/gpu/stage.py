@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from tools.gpu.pack import QUALITY, SIDE, pack
+from tools.gpu.plan import PHOTOS
 from tools.gpu.wheels import PYTHON, download
 
-PHOTOS, WHEELS, COMMIT = "photos.npz", "wheels", "commit"
+WHEELS, COMMIT = "wheels", "commit"
 STAYS: Final = ("model/release/model.safetensors",)
 """Tracked files that stay at home: 47 MB that would leave no room for photos."""
 LIMIT_BYTES: Final = 64 * 2**20

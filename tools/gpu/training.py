@@ -44,9 +44,9 @@ def make_bundle(plan: Plan) -> str:
     config = parse_config(json.loads((plan.run / "run.json").read_text()), "run.json")
     trainer = Trainer(config, plan.photos, plan.run, torch.device(plan.device))
     trainer.resume()
+    kept = trainer.average.network.state_dict() if config.validation.keep == "last" else trainer.best
     trainer.best = {
-        name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in trainer.best.items()
+        name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()
     }
     validation = trainer.release()
     metadata = release(plan.run, [plan.photos / "val"], plan.bundle)
@@ -76,8 +76,10 @@ def _config(plan: Plan, started: float) -> TrainConfig:
     file = plan.run / "run.json"
     if not file.exists():
         table = tomllib.loads(RECIPE.read_text())
+        if (plan.start / "bundle.json").exists():
+            table["start_from"] = str(plan.start.resolve())
         if plan.rehearse:
-            table = {**table, **TINY, "architecture": {"backbone": "resnet18"}}
+            table = {**table, **TINY, "architecture": {**table["architecture"], "backbone": "resnet18"}}
             table["validation"] = {**table["validation"], "photos": 8, "perturb_steps": 2}
         whole = parse_config(table, str(RECIPE))
         trainer = Trainer(whole, plan.photos, plan.run, torch.device(plan.device))
@@ -95,6 +97,7 @@ def _config(plan: Plan, started: float) -> TrainConfig:
 def step_seconds(config: TrainConfig, device: str) -> tuple[float, float]:
     """Median seconds of a step of cross-entropy and of one of TRADES at full strength, each after a warm-up."""
     step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device))
+    step.compile()
     shape = (config.batch_size, 3, config.stored_size, config.stored_size)
     photos = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     y = torch.arange(config.batch_size, device=device) % 2
