@@ -9,8 +9,8 @@ in float64 equal to the peer up to rounding (tests/unit/test_step.py). `bfloat16
 round warms up and is left out.
 
 On a GPU each variant takes the best of several batch sizes by images a second, `compiled` and its plain step are added,
-and the largest
-batch that fits is reported beside the peer's. `of_ideal` is the share of plain step x 3 / (2 K + 7) that is reached.
+and the largest batch that fits is reported beside the peer's. `of_ideal` is the share of plain step x 3 / (2 K + 7)
+that is reached.
 Prints JSON and writes it to benchmarks/results/trades_step_<device>.json.
 """
 

@@ -122,6 +122,36 @@ def test_a_compiler_that_fails_or_errs_is_not_used(compiler, said, trained, monk
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
 
 
+@pytest.mark.unit
+@pytest.mark.parametrize(("noise", "taken"), [(1.0, True), (4.0, False)])
+def test_in_bfloat16_rounding_alone_is_no_defect(noise, taken, monkeypatch):
+    """Compiled passes that round otherwise than the plain ones, as far from float32 or four times as far."""
+
+    def rounds_otherwise(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def compiled(x: Tensor) -> Tensor:
+            logits = run(x)
+            passes.autocast = False
+            exact = passes.plain(x)
+            passes.autocast = True
+            return exact - noise * (logits - exact)
+
+        return compiled
+
+    class Rough(nn.Module):
+        """Half its logits are lost in autocast."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = tiny()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) * (0.5 if torch.is_autocast_enabled("cpu") else 1.0)
+
+    replace_compiler(monkeypatch, rounds_otherwise)
+    passes = Passes(Rough(), bfloat16=True)
+    assert compile_passes(passes, pictures()) == taken
+
+
 def step_of(device: str = "cpu", ranks: Ranks | None = None, **changes: object) -> TrainStep:
     table = {"epochs": 1, "input_size": 32, "batch_size": 8, "architecture": {"backbone": "wrn_16_1"}}
     config = parse_config(table | {"loss": {"perturb_steps": 2}} | changes, "test")

@@ -16,6 +16,7 @@ MISSING: Final = (
     "httptools",
     "kornia",
     "kornia_rs",
+    "opentelemetry-api",
     "pydantic",
     "pydantic-settings",
     "pydantic_core",
