@@ -100,9 +100,9 @@ def _cloud(x: Tensor, generator: Generator) -> Tensor:
 def _resolution(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:
     """Scale a share of the batch down and up; one factor for each of four groups, since a batch has one shape.
 
-    The factors are drawn on the CPU, from a generator of the same seed: asking a GPU for them would wait for it.
+    The factors are drawn on the CPU, from a seed that follows from the generator's: asking a GPU would wait for it.
     """
-    own = Generator().manual_seed(generator.initial_seed())
+    own = Generator().manual_seed(generator.initial_seed() ^ 1)
     groups = []
     for group in x.chunk(4):
         factor = float(_uniform(1, config.resolution_min, 1.0, own))

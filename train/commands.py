@@ -50,11 +50,14 @@ def release(
         list[Path], typer.Option(help="Folder with bicycle/ and bird/ whose labels must stay; repeatable.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the bundle to ship.")] = Path("model/release"),
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Set the threshold anew on this folder's photos, such as PHOTOS/val.")
+    ] = None,
 ) -> None:
     """Write a bundle with weights of half precision; refuses when a label changes."""
     from train.release import release as run_release
 
-    metadata = run_release(bundle, photos, out)
+    metadata = run_release(bundle, photos, out, calibrate)
     print(f"{out}: weights {metadata.weights_sha256[:12]}..., the same labels in half precision")
 
 

@@ -31,8 +31,8 @@ def compile_passes(passes: Passes, x: Tensor) -> bool:
     statistics are afterwards as before. Where the compiler fails or its passes differ, they stay plain, said in a line.
     """
     kept = {name: tensor.clone() for name, tensor in passes.state_dict().items()}
-    expected, limits = _standard(passes, x)
     try:
+        expected, limits = _standard(passes, x)
         passes.run = torch.compile(passes.plain, dynamic=False)
         trouble = _difference(_look(passes, x), expected, limits)
     except Exception as error:  # noqa: BLE001  (whatever a compiler does: without it training is slower, and right)
@@ -54,8 +54,10 @@ def _standard(passes: Passes, x: Tensor) -> tuple[dict[str, Tensor], dict[str, f
     if not passes.autocast or any(weight.dtype != torch.float32 for weight in passes.parameters()):
         return plain, dict.fromkeys(plain, limit)
     passes.autocast = False
-    exact = _look(passes, x)
-    passes.autocast = True
+    try:
+        exact = _look(passes, x)
+    finally:
+        passes.autocast = True
     return exact, {name: max(limit, 2 * _relative(plain[name], exact[name])) for name in exact}
 
 

@@ -35,7 +35,8 @@ def test_the_image_is_small_and_says_what_it_is(image):
 
 def test_the_image_holds_no_compiler_no_cache_and_no_pip_of_its_own(engine, image):
     """Not even files that only a compiler reads. The base image's own are not this project's."""
-    left = "ls -dA ~root/.cache/* /var/cache/pip /tmp/* /var/tmp/* /opt/venv/bin/pip* /opt/venv/lib/python3*/site-packages/pip"
+    folders = "~root/.cache/* /var/cache/pip /tmp/* /var/tmp/*"
+    left = f"ls -dA {folders} /opt/venv/bin/pip* /opt/venv/lib/python3*/site-packages/pip"
     read = "find /opt/venv /report /bundle -name '*.h' -o -name '*.hpp' -o -name '*.a' -o -name '*.whl'"
     script = f"command -v gcc cc g++ clang make ld; {left} 2>/dev/null; {read}; true"
     assert inside(engine, "sh", "-c", script) == ""

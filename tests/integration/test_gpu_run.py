@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from model.bundle import load_bundle
+from tests.networks import save
 from tools.gpu.pack import pack
 from tools.gpu.plan import Book, Plan
 from tools.gpu.run import bring, home, run
-from tools.gpu.steps import take
+from tools.gpu.steps import some_bundle, take
 from tools.gpu.training import train_box
 
 pytestmark = pytest.mark.integration
@@ -57,3 +58,17 @@ def test_a_training_that_is_out_of_time_goes_on_on_another_machine(carried, tmp_
     report = json.loads((tmp_path / "results" / "gpu-bundle.json").read_text())
     assert report["weights_sha256"] == classifier.metadata.weights_sha256
     assert (report["commit"], report["machine"]["device"]) == ("abc", "cpu")
+
+
+def test_released_weights_come_first_and_photos_with_a_later_call(carried, tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    monkeypatch.setattr("tools.gpu.steps.RELEASED", save(tmp_path / "released"))
+    plan = Plan(tmp_path / "first", tmp_path / "state", tmp_path / "out", "cpu")
+    plan.save()
+    take(plan, 60)
+    assert load_bundle(some_bundle(plan)).metadata == load_bundle(tmp_path / "released").metadata
+    (tmp_path / "released" / "model.safetensors").unlink()
+    later = Plan(carried, tmp_path / "state", tmp_path / "out", "cpu", rehearse=True)
+    assert run(later, 1, [])
+    assert (later.photos / "train" / "bird").is_dir()
+    assert some_bundle(later) == plan.start

@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 
 from model.bundle import load_bundle
 from model.errors import DataError, TrainingError
+from model.metadata import read_metadata
 from tests.runs import RUN, figures, lines, toml
 from train import loop
 from train.cache import open_cache
 from train.config import TrainConfig, parse_config
 from train.loop import train
 from train.release import release
-from train.validation import Accuracy, Validation
+from train.validation import Accuracy, Validation, natural_logits
 
 pytestmark = pytest.mark.integration
 
@@ -160,6 +161,29 @@ def test_a_release_has_half_the_bytes_and_the_same_labels(finished, tiny_photos,
     before, after = (load_bundle(path) for path in (finished[0], tmp_path))
     with torch.inference_mode():
         assert before.decide(before(val)) == after.decide(after(val))
+
+
+def test_a_release_can_be_calibrated_on_photos_of_its_own(finished, tiny_photos, tmp_path):
+    """Its threshold leaves the promised share of these, whatever it was before; attacked figures stay."""
+    before = read_metadata(finished[0])
+    after = release(finished[0], [], tmp_path / "one", tiny_photos / "train")
+    released, photos = load_bundle(tmp_path / "one"), open_cache(tiny_photos / "train", before.input_size)
+    labels = released.decide(natural_logits(released.network, photos))
+    assert sum(label != "abstain" for label in labels) == pytest.approx(before.coverage * len(photos), abs=1)
+    assert after.abstain_below != before.abstain_below
+    assert after.metrics["val"]["robust_at_80"] == before.metrics["val"]["robust_at_80"]
+    assert release(finished[0], [], tmp_path / "two").abstain_below == before.abstain_below
+
+
+def test_photos_that_lie_on_the_device_make_the_same_run(tiny_photos, tmp_path, monkeypatch):
+    """There the next step's photos are augmented ahead."""
+    config = parse_config(RUN | {"epochs": 1}, "test")
+    hashes = []
+    for resident in (False, True):
+        monkeypatch.setattr("train.feed.fits", lambda *_, resident=resident: resident)
+        train(config, tiny_photos, tmp_path / str(resident), device="cpu")
+        hashes.append(read_metadata(tmp_path / str(resident)).weights_sha256)
+    assert hashes[0] == hashes[1]
 
 
 def test_a_release_that_changes_a_label_is_refused(finished, tiny_photos, tmp_path, monkeypatch):

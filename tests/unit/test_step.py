@@ -1,6 +1,8 @@
 """A training step against the step as public trainers write it, in float64; and what a step must not spend."""
 
 from collections import Counter
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from benchmarks.peers.plain_trades import plain_loss
 from model.architecture import Architecture, PixelClassifier
 from model.folding import FoldedTwin
+from train.augment import augment
 from train.config import TrainConfig, parse_config
 from train.objective import objective
 from train.randomness import generator_of
@@ -100,6 +103,30 @@ def test_a_step_moves_weights_and_average_and_reports_figures():
     assert figures["loss"] == pytest.approx(figures["loss_natural"] + 6 * figures["loss_robust"], rel=1e-5)
     assert figures["gradient_norm"] > 0
     assert all(not torch.equal(old, new) for old, new in zip(before, step.network.parameters(), strict=True))
+
+
+def test_photos_augmented_ahead_give_the_same_steps(monkeypatch):
+    """What was made ahead is taken, once, by the step that it is for; a step out of turn makes its own."""
+    augmented = []
+
+    def counted(x: Tensor, *arguments: Any) -> Tensor:
+        augmented.append(x)
+        return augment(x, *arguments)
+
+    monkeypatch.setattr("train.step.augment", counted)
+    seen = {}
+    for ahead in (False, True):
+        torch.manual_seed(0)
+        step, photos, y = step_of(augment={"noise": 1.0})
+        phase, batches = phase_at(step.config, 0.5), [photos, photos.flip(0), 255 - photos]
+        following = [partial(batches.__getitem__, n) if ahead else None for n in (1, 2)] + [None]
+        augmented.clear()
+        seen[ahead] = [step(batches[n], y, phase, n, following[n]) for n in range(3)]
+        assert len(augmented) == 3
+        step(photos, y, phase, 7)
+        assert len(augmented) == 4
+    assert seen[True] == seen[False]
+    assert seen[True][0] != seen[True][1]
 
 
 def test_the_attack_of_a_step_sees_the_weights_of_the_step_before():
