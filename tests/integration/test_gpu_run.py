@@ -52,7 +52,7 @@ def test_a_training_that_is_out_of_time_goes_on_on_another_machine(carried, tmp_
 
     (tmp_path / "results").mkdir()
     written = home(other.out, tmp_path / "came", tmp_path / "results")
-    assert {"gpu-training.json", "gpu-bundle.json", "bundle.tar"} <= {path.name for path in written}
+    assert {"gpu-training.json", "gpu-bundle.json", "gpu-steps.json", "bundle.tar"} <= {path.name for path in written}
     classifier = load_bundle(tmp_path / "came" / "bundle")
     assert classifier.input_size == 32
     report = json.loads((tmp_path / "results" / "gpu-bundle.json").read_text())

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from tools.gpu import pieces
+from tools.gpu.pack import QUALITY, SIDE
 
 
 def main() -> None:
@@ -24,8 +25,8 @@ def _parser() -> argparse.ArgumentParser:
     stage = commands.add_parser("stage", help="at home: pack photos, fetch wheels, and weigh what travels")
     stage.add_argument("--photos", type=Path, required=True, help="folder with train/, val/ and shifted/")
     stage.add_argument("--out", type=Path, default=Path("runs/carried"))
-    stage.add_argument("--side", type=int, default=176, help="pixels of the packed squares")
-    stage.add_argument("--quality", type=int, default=60, help="of WebP")
+    stage.add_argument("--side", type=int, default=SIDE, help="pixels of the packed squares")
+    stage.add_argument("--quality", type=int, default=QUALITY, help="of WebP")
     stage.add_argument("--limit", type=int, help="photos of each split, for a rehearsal")
     stage.add_argument("--python", default="3.12", help="version on the GPU machine")
     stage.set_defaults(function=_stage)

@@ -22,8 +22,8 @@ from model.errors import DataError, ImageError
 from model.photos import find_photos
 from model.pixels import load_square
 
-SIDE: Final = 176
-QUALITY: Final = 60
+SIDE: Final = 148
+QUALITY: Final = 68
 SPLITS: Final = ("train", "val", "shifted")
 METHOD: Final = 6
 """WebP's slowest and smallest."""

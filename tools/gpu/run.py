@@ -4,6 +4,7 @@ Called again it goes on with the first step that is not done. Each step is a pro
 costs its own figures and nothing else.
 """
 
+import json
 import os
 import shutil
 import signal
@@ -163,12 +164,26 @@ def bring(plan: Plan, book: Book) -> None:
         pieces.cut(plan.state / CHECKPOINT, plan.out)
 
 
+def _steps_report(steps: Path, beside: Path, results: Path) -> Path:
+    """The book of steps as RESULTS/gpu-steps.json, with machine, versions and commit of another report of the run."""
+    other = json.loads(beside.read_text())
+    origin = {name: other[name] for name in ("machine", "versions", "commit")}
+    file = results / "gpu-steps.json"
+    file.write_text(
+        json.dumps({"benchmark": "gpu-steps", "steps": json.loads(steps.read_text()), **origin}, indent=2) + "\n"
+    )
+    return file
+
+
 def home(came: Path, out: Path, results: Path) -> list[Path]:
     """At home: verify and join what came, into `out`; the JSON files also into `results`. What was written."""
     out.mkdir(parents=True, exist_ok=True)
     with tarfile.open(came / RESULTS) as archive:
         archive.extractall(out, filter="data")
-    written = [Path(shutil.copy(file, results)) for file in sorted(out.glob("results/gpu-*.json"))]
+    reports = sorted(out.glob("results/gpu-*.json"))
+    written = [Path(shutil.copy(file, results)) for file in reports]
+    if reports:
+        written.append(_steps_report(out / "steps.json", reports[0], results))
     for name in (CHECKPOINT, BUNDLE):
         if (came / f"{name}.json").exists():
             written.append(pieces.join(came / f"{name}.json", out))
