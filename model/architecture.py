@@ -6,9 +6,16 @@ N batch, C channels (RGB), H height, W width.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from model.metadata import EXPOSURE_FLOOR, EXPOSURE_MEAN, EXPOSURE_SPREAD, Architecture
+from model.metadata import (
+    EXPOSURE_FLOOR,
+    EXPOSURE_MEAN,
+    EXPOSURE_SPREAD,
+    LOCAL_RADIUS,
+    LOCAL_SHARE,
+    Architecture,
+)
 from model.vision import torchvision
 from model.wide_resnet import WideResNet
 
@@ -39,10 +46,30 @@ class PixelClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 2) logits."""
-        if self.architecture.exposure == "photo":
+        if self.architecture.exposure == "local":
+            x = _local_light_removed(x)
+        if self.architecture.exposure != "fixed":
             x = _exposed(x)
         logits: Tensor = self.backbone((x - self.mean) / self.std)
         return logits
+
+
+@fx.wrap
+def _local_light_removed(x: Tensor) -> Tensor:
+    """(N, 3, H, W) without each channel's mean, and without most of the grey light around each pixel.
+
+    One piece for a tracer, since its Gaussian depends on the size.
+    """
+    x = x - x.mean(dim=(2, 3), keepdim=True)
+    height, width = (_gaussian(side, x) for side in x.shape[-2:])
+    light = height @ x.mean(dim=1, keepdim=True) @ width.T
+    return x - LOCAL_SHARE * light
+
+
+def _gaussian(side: int, like: Tensor) -> Tensor:
+    """(side, side): each row the weights of a Gaussian around its place, which sum to 1 at the border too."""
+    place = torch.arange(side, device=like.device) / (LOCAL_RADIUS * side)
+    return (-(place[:, None] - place).square() / 2).softmax(dim=1).to(like.dtype)
 
 
 def _exposed(x: Tensor) -> Tensor:

@@ -15,9 +15,13 @@ METADATA_FILE: Final = "bundle.json"
 MAX_METADATA_BYTES: Final = 16 * 2**20
 EXPOSURE_MEAN: Final = 0.45
 EXPOSURE_SPREAD: Final = 0.25
-"""Mean and standard deviation, over pixels and channels, that `exposure = "photo"` brings a picture to."""
+"""Mean and standard deviation, over pixels and channels, that every `exposure` but `fixed` brings a picture to."""
 EXPOSURE_FLOOR: Final = 0.05
 """Added in squares to a picture's standard deviation: a blank picture is not blown up, and gradients stay finite."""
+LOCAL_RADIUS: Final = 1 / 16
+"""Of the Gaussian that tells the light of a place for `exposure = "local"`: its standard deviation in sides."""
+LOCAL_SHARE: Final = 0.7
+"""How much of that light is taken away."""
 
 
 class Architecture(BaseModel):
@@ -29,8 +33,10 @@ class Architecture(BaseModel):
     """One of torchvision's residual networks, or a wide one for 32 px, `wrn_DEPTH_WIDTH`; the defence: a `resnet50`."""
     activation: Literal["relu", "silu"] = "relu"
     """Smooth activations (`silu`) gain robustness (Xie et al. 2020); torchvision's own is `relu`."""
-    exposure: Literal["fixed", "photo"] = "fixed"
-    """`photo`: every picture is first brought to one mean and contrast, so that light and haze move the logits less."""
+    exposure: Literal["fixed", "photo", "local"] = "fixed"
+    """`photo`: every picture is first brought to one mean and contrast, so that light and haze move the logits less.
+    `local`: before that each channel loses its own mean and each place most of the light around it, so that a colour
+    cast, a pale picture and a cloud of fog move them hardly at all."""
 
 
 class BundleMetadata(BaseModel):

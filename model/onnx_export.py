@@ -13,7 +13,14 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model.metadata import EXPOSURE_FLOOR, EXPOSURE_MEAN, EXPOSURE_SPREAD, Architecture
+from model.metadata import (
+    EXPOSURE_FLOOR,
+    EXPOSURE_MEAN,
+    EXPOSURE_SPREAD,
+    LOCAL_RADIUS,
+    LOCAL_SHARE,
+    Architecture,
+)
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
@@ -39,7 +46,9 @@ def export_onnx(weights: Mapping[str, Array], architecture: Architecture, size: 
     graph = _Graph(weights, architecture.activation)
     x = graph.node("Cast", [graph.node("Transpose", ["pixels"], perm=[0, 3, 1, 2])], to=TensorProto.FLOAT)
     mean, std = graph.weight("mean"), graph.weight("std")
-    if architecture.exposure == "photo":
+    if architecture.exposure == "local":
+        x = graph.local_light_removed(x, size)
+    if architecture.exposure != "fixed":
         x = graph.standardized(x)
         mean, std = (mean - EXPOSURE_MEAN) / EXPOSURE_SPREAD, std / EXPOSURE_SPREAD
     else:
@@ -97,6 +106,16 @@ class _Graph:
             strides=[stride, stride],
             pads=[side // 2] * 4,
         )
+
+    def local_light_removed(self, x: str, size: int) -> str:
+        """Each picture without each channel's mean and most of the grey light around each pixel."""
+        x = self.node("Sub", [x, self.node("ReduceMean", [x], axes=[2, 3])])
+        grey = self.node("ReduceMean", [x], axes=[1])
+        place = np.arange(size) / (LOCAL_RADIUS * size)
+        gaussian = np.exp(-((place[:, None] - place) ** 2) / 2)
+        gaussian /= gaussian.sum(axis=1, keepdims=True)
+        rows = self.node("MatMul", [self.constant(LOCAL_SHARE * gaussian), grey])
+        return self.node("Sub", [x, self.node("MatMul", [rows, self.constant(gaussian.T)])])
 
     def standardized(self, x: str) -> str:
         """Each picture of 0 to 255 with its mean taken away, divided by its floored standard deviation."""

@@ -280,8 +280,11 @@ class Trainer:
 def _initial_network(config: TrainConfig) -> PixelClassifier:
     if config.start_from is not None:
         network = load_bundle(config.start_from, classes=config.classes).network
-        if network.architecture != config.architecture:
+        # Exposure has no weights: a run may change it and train on.
+        there = network.architecture.model_copy(update={"exposure": config.architecture.exposure})
+        if there != config.architecture:
             raise DataError(f"{config.start_from}: its architecture is not the one of [architecture]")
+        network.architecture = config.architecture
         return network.train().requires_grad_(True)
     torch.manual_seed(config.seed)
     network = PixelClassifier(config.architecture, len(config.classes))

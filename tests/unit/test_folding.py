@@ -58,6 +58,7 @@ def unusual() -> nn.Module:
 
 NETWORKS = {
     "resnet18": (lambda: PixelClassifier(Architecture(backbone="resnet18")), 20),
+    "local exposure": (lambda: PixelClassifier(Architecture(backbone="resnet18", exposure="local")), 20),
     "wrn_16_1": (lambda: PixelClassifier(Architecture(backbone="wrn_16_1")), 6),
     "unusual": (unusual, 2),
     "opaque": (Opaque, 0),

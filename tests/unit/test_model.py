@@ -63,6 +63,18 @@ def test_exposure_of_the_photo_makes_light_and_contrast_nearly_free():
     assert blank.isfinite().all()
 
 
+def test_local_exposure_leaves_little_of_a_cast_of_pale_colours_and_of_a_cloud():
+    """What the backbone sees of a changed picture, beside what it sees under `photo`."""
+    local, photo = (PixelClassifier(Architecture(backbone="resnet18", exposure=name)) for name in ("local", "photo"))
+    local.backbone = photo.backbone = torch.nn.Identity()
+    x = 0.2 + 0.2 * torch.rand(4, 3, 64, 64)
+    cast = torch.tensor([0.3, 0.0, 0.1]).view(1, 3, 1, 1)
+    cloud = torch.linspace(0, 0.5, 64).view(1, 1, 1, 64)
+    for changed, share in ((x + cast, 1e-4), (0.6 * x + cast, 0.2), (x + cloud, 0.6)):
+        assert (local(changed) - local(x)).norm() < share * (photo(changed) - photo(x)).norm()
+    assert local(torch.full((1, 3, 64, 64), 0.5)).isfinite().all()
+
+
 def test_a_fresh_network_ranks_by_margin():
     logits = PixelClassifier(Architecture(backbone="resnet18")).eval()(torch.rand(4, 3, 64, 64))
     torch.testing.assert_close(logits.sum(dim=1), torch.zeros(4), atol=1e-4, rtol=0)

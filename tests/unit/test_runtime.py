@@ -34,13 +34,16 @@ def runtime(request: pytest.FixtureRequest, bundle: Path) -> Runtime:
     return open_runtime(bundle, request.param, threads=1)
 
 
-@pytest.mark.parametrize(("activation", "exposure"), [("relu", "fixed"), ("silu", "fixed"), ("relu", "photo")])
+@pytest.mark.parametrize(
+    ("activation", "exposure"), [("relu", "fixed"), ("silu", "fixed"), ("relu", "photo"), ("relu", "local")]
+)
 def test_onnx_equals_torch(tmp_path: Path, activation: str, exposure: str) -> None:
     assert_onnx_equals_torch(save(tmp_path, "resnet18", activation, exposure=exposure))
 
 
-def test_company_never_changes_a_bit_of_an_exposed_photo(tmp_path: Path) -> None:
-    runtime, pixels = open_runtime(save(tmp_path, exposure="photo"), "onnx", threads=1), pictures(5)
+@pytest.mark.parametrize("exposure", ["photo", "local"])
+def test_company_never_changes_a_bit_of_an_exposed_photo(tmp_path: Path, exposure: str) -> None:
+    runtime, pixels = open_runtime(save(tmp_path, exposure=exposure), "onnx", threads=1), pictures(5)
     alone = np.concatenate([runtime.logits(pixels[i : i + 1]) for i in range(len(pixels))])
     assert np.array_equal(runtime.logits(pixels), alone)
 
