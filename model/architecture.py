@@ -8,14 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from model.metadata import (
-    EXPOSURE_FLOOR,
-    EXPOSURE_MEAN,
-    EXPOSURE_SPREAD,
-    LOCAL_RADIUS,
-    LOCAL_SHARE,
-    Architecture,
-)
+from model import exposure
+from model.metadata import Architecture
 from model.vision import torchvision
 from model.wide_resnet import WideResNet
 
@@ -63,20 +57,20 @@ def _local_light_removed(x: Tensor) -> Tensor:
     x = x - x.mean(dim=(2, 3), keepdim=True)
     height, width = (_gaussian(side, x) for side in x.shape[-2:])
     light = height @ x.mean(dim=1, keepdim=True) @ width.T
-    return x - LOCAL_SHARE * light
+    return x - exposure.LOCAL_SHARE * light
 
 
 def _gaussian(side: int, like: Tensor) -> Tensor:
     """(side, side): each row the weights of a Gaussian around its place, which sum to 1 at the border too."""
-    place = torch.arange(side, device=like.device) / (LOCAL_RADIUS * side)
+    place = torch.arange(side, device=like.device) / (exposure.LOCAL_RADIUS * side)
     return (-(place[:, None] - place).square() / 2).softmax(dim=1).to(like.dtype)
 
 
 def _exposed(x: Tensor) -> Tensor:
     """Each picture of (N, 3, H, W) at the same mean and nearly the same standard deviation."""
     x = x - x.mean(dim=(1, 2, 3), keepdim=True)
-    spread = ((x * x).mean(dim=(1, 2, 3), keepdim=True) + EXPOSURE_FLOOR**2).sqrt()
-    return EXPOSURE_MEAN + EXPOSURE_SPREAD * x / spread
+    spread = ((x * x).mean(dim=(1, 2, 3), keepdim=True) + exposure.FLOOR**2).sqrt()
+    return exposure.MEAN + exposure.SPREAD * x / spread
 
 
 def _backbone(name: str, classes: int) -> Any:

@@ -13,15 +13,6 @@ FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "model.safetensors"
 METADATA_FILE: Final = "bundle.json"
 MAX_METADATA_BYTES: Final = 16 * 2**20
-EXPOSURE_MEAN: Final = 0.45
-EXPOSURE_SPREAD: Final = 0.25
-"""Mean and standard deviation, over pixels and channels, that every `exposure` but `fixed` brings a picture to."""
-EXPOSURE_FLOOR: Final = 0.05
-"""Added in squares to a picture's standard deviation: a blank picture is not blown up, and gradients stay finite."""
-LOCAL_RADIUS: Final = 1 / 16
-"""Of the Gaussian that tells the light of a place for `exposure = "local"`: its standard deviation in sides."""
-LOCAL_SHARE: Final = 0.7
-"""How much of that light is taken away."""
 
 
 class Architecture(BaseModel):

@@ -13,14 +13,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model.metadata import (
-    EXPOSURE_FLOOR,
-    EXPOSURE_MEAN,
-    EXPOSURE_SPREAD,
-    LOCAL_RADIUS,
-    LOCAL_SHARE,
-    Architecture,
-)
+from model import exposure
+from model.metadata import Architecture
 
 OPSET: Final = 17
 IR_VERSION: Final = 8
@@ -50,7 +44,7 @@ def export_onnx(weights: Mapping[str, Array], architecture: Architecture, size: 
         x = graph.local_light_removed(x, size)
     if architecture.exposure != "fixed":
         x = graph.standardized(x)
-        mean, std = (mean - EXPOSURE_MEAN) / EXPOSURE_SPREAD, std / EXPOSURE_SPREAD
+        mean, std = (mean - exposure.MEAN) / exposure.SPREAD, std / exposure.SPREAD
     else:
         mean, std = 255 * mean, 255 * std
     x = graph.node("Mul", [x, graph.constant(1 / std)])
@@ -111,17 +105,17 @@ class _Graph:
         """Each picture without each channel's mean and most of the grey light around each pixel."""
         x = self.node("Sub", [x, self.node("ReduceMean", [x], axes=[2, 3])])
         grey = self.node("ReduceMean", [x], axes=[1])
-        place = np.arange(size) / (LOCAL_RADIUS * size)
+        place = np.arange(size) / (exposure.LOCAL_RADIUS * size)
         gaussian = np.exp(-((place[:, None] - place) ** 2) / 2)
         gaussian /= gaussian.sum(axis=1, keepdims=True)
-        rows = self.node("MatMul", [self.constant(LOCAL_SHARE * gaussian), grey])
+        rows = self.node("MatMul", [self.constant(exposure.LOCAL_SHARE * gaussian), grey])
         return self.node("Sub", [x, self.node("MatMul", [rows, self.constant(gaussian.T)])])
 
     def standardized(self, x: str) -> str:
         """Each picture of 0 to 255 with its mean taken away, divided by its floored standard deviation."""
         x = self.node("Sub", [x, self.node("ReduceMean", [x], axes=[1, 2, 3])])
         variance = self.node("ReduceMean", [self.node("Mul", [x, x])], axes=[1, 2, 3])
-        floored = self.node("Add", [variance, self.constant(np.array((255 * EXPOSURE_FLOOR) ** 2))])
+        floored = self.node("Add", [variance, self.constant(np.array((255 * exposure.FLOOR) ** 2))])
         return self.node("Div", [x, self.node("Sqrt", [floored])])
 
     def activation(self, x: str) -> str:

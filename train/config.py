@@ -189,7 +189,7 @@ class TrainConfig(Section):
     coverage: float = Field(default=0.8, gt=0, le=1)
     """Share of `val` on which the released classifier does not abstain."""
     start_from: Path | None = None
-    """A bundle whose weights the run starts from; its input size may differ."""
+    """A bundle whose weights the run starts from; its input size and its exposure may differ."""
     weights: Literal["random", "imagenet"] = "random"
     """`imagenet` starts from torchvision's pre-trained file."""
     threads: int = Field(default=0, ge=0)

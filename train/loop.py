@@ -283,7 +283,10 @@ def _initial_network(config: TrainConfig) -> PixelClassifier:
         # Exposure has no weights: a run may change it and train on.
         there = network.architecture.model_copy(update={"exposure": config.architecture.exposure})
         if there != config.architecture:
-            raise DataError(f"{config.start_from}: its architecture is not the one of [architecture]")
+            raise DataError(
+                f"{config.start_from}: its architecture is not the one of [architecture], which must say "
+                f'backbone = "{network.architecture.backbone}" and activation = "{network.architecture.activation}"'
+            )
         network.architecture = config.architecture
         return network.train().requires_grad_(True)
     torch.manual_seed(config.seed)

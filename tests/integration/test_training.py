@@ -155,6 +155,12 @@ def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
     assert str(finished[0]) not in (tmp_path / "bundle.json").read_text(), "no path of this machine in a bundle"
 
 
+def test_a_run_refuses_to_start_from_another_backbone(finished, tiny_photos, tmp_path):
+    other = RUN["architecture"] | {"backbone": "resnet34"}
+    with pytest.raises(DataError, match=r'must say backbone = "resnet18" and activation = "relu"'):
+        train(run_config(start_from=str(finished[0]), architecture=other), tiny_photos, tmp_path)
+
+
 def test_a_release_has_half_the_bytes_and_the_same_labels(finished, tiny_photos, tmp_path):
     release(finished[0], [tiny_photos / "val"], tmp_path)
     full, half = (path / "model.safetensors" for path in (finished[0], tmp_path))

@@ -1,0 +1,13 @@
+"""What the network's exposure brings a picture to. No torch here: the network and its ONNX graph share these."""
+
+from typing import Final
+
+MEAN: Final = 0.45
+SPREAD: Final = 0.25
+"""Mean and standard deviation, over pixels and channels, that every exposure but `fixed` brings a picture to."""
+FLOOR: Final = 0.05
+"""Added in squares to a picture's standard deviation: a blank picture is not blown up, and gradients stay finite."""
+LOCAL_RADIUS: Final = 1 / 16
+"""Of the Gaussian that tells the light of a place for `local`: its standard deviation in sides of the picture."""
+LOCAL_SHARE: Final = 0.7
+"""How much of that light is taken away."""
