@@ -43,7 +43,7 @@ class BundleMetadata(BaseModel):
     abstain_below: float
     """Answers whose confidence (largest logit) is below this are `abstain`."""
     coverage: float = Field(default=0.8, gt=0, le=1)
-    """Share of the clean calibration photos that the threshold covers."""
+    """Share of the calibration photos that the threshold covers; of a release also under each corruption."""
     weights_sha256: str = ""
     """Hex SHA-256 of the bytes of `model.safetensors`."""
     training: dict[str, Any] = {}

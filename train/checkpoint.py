@@ -29,6 +29,8 @@ class Checkpoint:
     """Validations since the best one."""
     fingerprint: str
     """Of the configuration and the data; another run's checkpoint is refused."""
+    start_sha256: str | None = None
+    """Of the weights that the run began from, where they were a bundle's."""
 
 
 def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:

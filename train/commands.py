@@ -34,7 +34,8 @@ def train(
     from train.loop import train as run_training
 
     validation = run_training(read_config(run), data, out, resume=resume, device=device, minutes=minutes)
-    if json_file is not None and validation is not None:
+    first = os.environ.get("RANK", "0") == "0"
+    if json_file is not None and validation is not None and first:
         write_json(json_file, asdict(validation))
 
 
@@ -51,13 +52,17 @@ def release(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the bundle to ship.")] = Path("model/release"),
     calibrate: Annotated[
-        Path | None, typer.Option(help="Set the threshold anew on this folder's photos, such as PHOTOS/val.")
+        Path | None, typer.Option(help="Set the threshold anew, on this folder's photos, clean and corrupted.")
+    ] = None,
+    average_with: Annotated[
+        list[Path] | None,
+        typer.Option(help="A bundle to average the weights with, of a run with the same start; repeatable."),
     ] = None,
 ) -> None:
     """Write a bundle with weights of half precision; refuses when a label changes."""
     from train.release import release as run_release
 
-    metadata = run_release(bundle, photos, out, calibrate)
+    metadata = run_release(bundle, photos, out, calibrate, average_with or ())
     print(f"{out}: weights {metadata.weights_sha256[:12]}..., the same labels in half precision")
 
 

@@ -121,7 +121,7 @@ class AugmentConfig(Section):
     """Share of photos behind a bright fractal cloud that takes up to two thirds of the contrast."""
     resolution: Share = 0.5
     """Share of photos scaled down and up again, so that sharpness is no sign of the class."""
-    resolution_min: Annotated[float, Field(gt=0, le=1)] = 0.4
+    resolution_min: Annotated[float, Field(ge=1 / 32, le=1)] = 0.4
     """Smallest factor of that."""
     jpeg: Share = 0.25
     """Share of photos through JPEG of quality 30 to 95."""
@@ -149,7 +149,7 @@ class OptimizerConfig(Section):
     warmup_epochs: float = Field(default=0.2, ge=0)
     """Epochs of linear rise of the rate from zero."""
     decay_epochs: tuple[float, ...] = ()
-    """For `steps`."""
+    """Of the schedule `steps`: epochs, counted from 0, from which the rate is a tenth of the one before."""
     clip_norm: float = Field(default=5.0, gt=0)
     """Largest norm of the gradient."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
@@ -176,7 +176,7 @@ class TrainConfig(Section):
 
     classes: tuple[str, ...] = Field(default=CLASSES, min_length=2)
     """Names of the classes by index; the service, the attacks and the evaluation take bicycle and bird alone."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Every random choice follows from it and the step number."""
     epochs: float = Field(gt=0)
     """Passes over as many photos as the training set has."""
@@ -210,6 +210,9 @@ class TrainConfig(Section):
     def _consistent(self) -> Self:
         if self.batch_size % 2:
             raise ValueError(f"batch_size = {self.batch_size} must be even: half of each class")
+        if self.validation.photos < len(self.classes):
+            photos = self.validation.photos
+            raise ValueError(f"validation.photos = {photos} is smaller than the {len(self.classes)} classes")
         if self.batch_size < len(self.classes):
             raise ValueError(f"batch_size = {self.batch_size} is smaller than the {len(self.classes)} classes")
         if self.weights == "imagenet" and self.start_from is not None:
@@ -224,7 +227,7 @@ class TrainConfig(Section):
 
 def read_config(path: Path) -> TrainConfig:
     """Read a run's TOML; a recipe's bare name (`smoke`) is found too. Raises ConfigError naming file, key and mend."""
-    if not path.exists() and (RECIPES / f"{path.name}.toml").exists():
+    if not path.is_file() and path.name == str(path) and (RECIPES / f"{path.name}.toml").exists():
         path = RECIPES / f"{path.name}.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

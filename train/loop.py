@@ -53,10 +53,8 @@ def train(
     own = _device(device)
     with joined(own) as ranks, _disk_in_one_line(out):
         _open_folder(out, resume)
-        trainer = Trainer(config, data, out, own, ranks)
+        trainer = Trainer(config, data, out, own, ranks, resume=resume)
         with closing(trainer.feed):
-            if resume:
-                trainer.resume()
             finished = trainer.run(ends_at)
         return trainer.release() if finished else None
 
@@ -91,19 +89,28 @@ def _disk_in_one_line(out: Path) -> Iterator[None]:
 class Trainer:
     """One run. Everything random follows from (seed, step), so only weights and counters are kept from step to step."""
 
-    def __init__(self, config: TrainConfig, data: Path, out: Path, device: torch.device, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Path,
+        out: Path,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+        *,
+        resume: bool = False,
+    ) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.backends.cudnn.benchmark = device.type == "cuda"  # every batch has the same shape
         self.config, self.out, self.device, self.ranks = config, out, device, ranks
+        n_classes = len(config.classes)
         with ranks.one_after_the_first():
             self.photos = open_split(data, "train", config.stored_size, config.classes)
             self.val = open_split(data, "val", config.input_size, config.classes)
-            network = _initial_network(config)
+            found = load_checkpoint(out, self._fingerprint()) if resume else None
+            network = _initial_network(config) if found is None else PixelClassifier(config.architecture, n_classes)
         self.batches = BalancedBatches(self.photos.labels, config.batch_size, config.seed)
         self.feed = Feed(self.photos, self.batches.at, device)
-        start = read_metadata(config.start_from, config.classes) if config.start_from else None
-        self.start_sha256 = start.weights_sha256 if start else None
         self.train_step = TrainStep(network, config, device, ranks)
         self.network, self.average = self.train_step.network, self.train_step.average
         self.optimizer = self.train_step.optimizer
@@ -111,6 +118,9 @@ class Trainer:
         self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
         self.step = 0
         self.best, self.best_robust, self.stale = self.average.network.state_dict(), -1.0, 0
+        self.start_sha256 = _start_sha256(config) if found is None else found.start_sha256
+        if resume:
+            self._go_on(found)
 
     @property
     def epoch(self) -> float:
@@ -167,9 +177,7 @@ class Trainer:
         draw_curves(self.out)
         print_table(validation, f"{self.out}: epsilon {self.config.loss.epsilon:.4f} {self.config.loss.distance}")
 
-    def resume(self) -> None:
-        """Go on from OUT/checkpoint.pt where there is one."""
-        found = load_checkpoint(self.out, self._fingerprint())
+    def _go_on(self, found: Checkpoint | None) -> None:
         self.ranks.assert_equal([-1 if found is None else found.step], "the step to resume from")
         if found is None:
             say(f"{self.out}: no checkpoint yet, starting from the beginning")
@@ -211,7 +219,7 @@ class Trainer:
             names = ", ".join(self.photos.names[index] for index in self.batches.at(self.step)[:3].tolist())
             raise TrainingError(
                 f"{error} at step {self.step} (batch: {names}, ...); the last checkpoint is whole: "
-                "lower optimizer.learning_rate or loss.beta"
+                "lower optimizer.learning_rate or loss.beta, then --resume"
             ) from error
 
     def _validate(self, log: MetricsLog) -> None:
@@ -256,10 +264,13 @@ class Trainer:
             best_robust=self.best_robust,
             stale=self.stale,
             fingerprint=self._fingerprint(),
+            start_sha256=self.start_sha256,
         )
 
     def _fingerprint(self) -> str:
-        parts = (self.config.model_dump_json(exclude={"threads"}), self.photos.digest, self.val.digest)
+        # A run whose loss has left the numbers goes on with a lower rate or beta, and without the bundle it began from.
+        changeable: Any = {"threads": True, "start_from": True, "optimizer": {"learning_rate"}, "loss": {"beta"}}
+        parts = (self.config.model_dump_json(exclude=changeable), self.photos.digest, self.val.digest)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _provenance(self) -> dict[str, Any]:
@@ -294,6 +305,10 @@ def _initial_network(config: TrainConfig) -> PixelClassifier:
     if config.weights == "imagenet":
         imagenet_weights(network)
     return network
+
+
+def _start_sha256(config: TrainConfig) -> str | None:
+    return read_metadata(config.start_from, config.classes).weights_sha256 if config.start_from else None
 
 
 def _described(photos: PhotoCache) -> dict[str, Any]:

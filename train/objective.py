@@ -4,6 +4,7 @@ N batch, H height, W width.
 """
 
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,11 +36,12 @@ def objective(
     span = config.spatial.span.scaled(phase.spatial_share)
     x_natural = random_view(x, span, generator) if config.spatial.both_views else x
     if phase.epsilon == 0:
-        return _cross_entropy(network, x_natural, y, config.loss)
+        return _cross_entropy(network, x_natural, y, config.loss, "natural")
     worst = partial(worst_view, attacked, x, span=span, k=config.spatial.worst_of, generator=generator)
     if config.loss.kind == "madry":
         x_view = random_view(x, span, generator) if config.spatial.worst_of == 1 else worst(_clean(attacked, x_natural))
-        return _cross_entropy(network, _pgd(attacked, x_view, y, config.loss, phase, generator), y, config.loss)
+        x_adv = _pgd(attacked, x_view, y, config.loss, phase, generator)
+        return _cross_entropy(network, x_adv, y, config.loss, "robust")
     loss = config.loss
     terms = trades_loss(
         network,
@@ -64,10 +66,12 @@ def objective(
     }
 
 
-def _cross_entropy(network: nn.Module, x: Tensor, y: Tensor, loss: LossConfig) -> tuple[Tensor, Figures]:
+def _cross_entropy(
+    network: nn.Module, x: Tensor, y: Tensor, loss: LossConfig, accuracy: Literal["natural", "robust"]
+) -> tuple[Tensor, Figures]:
     logits = network(x)
     value = F.cross_entropy(logits, y, label_smoothing=loss.label_smoothing)
-    return value, {"loss": value.detach(), "natural": _share_right(logits, y)}
+    return value, {"loss": value.detach(), accuracy: _share_right(logits, y)}
 
 
 def _pgd(attacked: nn.Module, x: Tensor, y: Tensor, loss: LossConfig, phase: Phase, generator: Generator) -> Tensor:

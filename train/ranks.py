@@ -127,6 +127,8 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         return
     try:
         backend = "nccl" if device.type == "cuda" else "gloo"
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # messages go from the current device
         dist.init_process_group(backend, timeout=SILENCE, device_id=device if device.type == "cuda" else None)
         yield Ranks(dist.get_rank(), world, dist.new_group(timeout=PATIENCE, backend="gloo"))
         dist.barrier()

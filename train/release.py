@@ -1,31 +1,46 @@
-"""A run's bundle made fit to ship: half the bytes, the same labels."""
+"""A run's bundle made fit to ship: averaged with others, calibrated, half the bytes, the same labels."""
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from attack.evaluation.corruptions import KIT_CORRUPTIONS, corrupt
+from attack.evaluation.transforms import brought_to
+from attack.spatial import KIT_SIZE
 from model.bundle import Classifier, load_bundle, save_bundle
-from model.decision import calibrate
-from model.errors import DataError
-from model.metadata import BundleMetadata
-from train.cache import PhotoCache, open_cache
-from train.validation import accuracy, natural_logits
+from model.console import progress
+from model.decision import calibrate, confidence
+from model.errors import BundleError, ConfigError, DataError
+from model.metadata import BundleMetadata, read_metadata
+from train.cache import open_cache
+from train.validation import accuracy, natural_logits, network_logits
+
+BATCH = 50
 
 
-def release(bundle: Path, photos: list[Path], out: Path, calibrate_on: Path | None = None) -> BundleMetadata:
+def release(
+    bundle: Path, photos: list[Path], out: Path, calibrate_on: Path | None = None, average_with: Sequence[Path] = ()
+) -> BundleMetadata:
     """Write the bundle to `out` with float16 weights, and check that every label on `photos` stays.
 
-    photos: folders with bicycle/ and bird/. calibrate_on: such a folder too; the threshold, and the accuracies on
-    natural photos, are taken anew from it, for weights whose run saw these photos in another form. The weights are
+    photos: folders with bicycle/ and bird/. calibrate_on: such a folder too; the accuracies on natural photos are taken
+    anew from it, and a threshold that answers the promised share of its photos under each of the challenge's 17
+    corruptions: photos of other sources are answered less often than those that calibrated. average_with: bundles of
+    runs with the same start, whose weights are averaged with this one's; it needs `calibrate_on`. The weights are
     float32 again once loaded. Raises DataError, and leaves nothing in `out`, when a label changes.
     """
-    classifier = load_bundle(bundle)
-    halved = load_bundle(bundle)
+    classifier = averaged(bundle, average_with) if average_with else load_bundle(bundle)
+    halved = copy.deepcopy(classifier)
     for tensor in halved.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(tensor.half().float())
     if calibrate_on is not None:
-        classifier.metadata = halved.metadata = _calibrated(halved, open_cache(calibrate_on, halved.input_size))
+        classifier.metadata = halved.metadata = _calibrated(halved, calibrate_on)
+    elif average_with:
+        raise ConfigError("averaged weights need a threshold of their own: give --calibrate PHOTOS/val")
     for folder in photos:
         cache = open_cache(folder, classifier.input_size)
         before, after = (model.decide(natural_logits(model, cache)) for model in (classifier, halved))
@@ -37,10 +52,53 @@ def release(bundle: Path, photos: list[Path], out: Path, calibrate_on: Path | No
     return save_bundle(out, halved.network, classifier.metadata, torch.float16)
 
 
-def _calibrated(classifier: Classifier, photos: PhotoCache) -> BundleMetadata:
-    logits = natural_logits(classifier.network, photos)
-    found = accuracy(logits, photos.labels)
+def averaged(bundle: Path, others: Sequence[Path]) -> Classifier:
+    """The mean of the weights of runs that had the same start (Wortsman et al. 2022, a uniform soup).
+
+    Between the weights of a robust run and of a run that gave robustness up it is often better than either; the
+    statistics of batch norms are averaged as the weights are. What the first run measured does not hold for it and
+    is left out. Raises BundleError for a bundle of another network, size or classes.
+    """
+    classifier = load_bundle(bundle)
+    mean = classifier.state_dict()
+    for n_before, path in enumerate(others, start=1):
+        other = load_bundle(path)
+        for key in ("architecture", "input_size"):
+            if getattr(other.metadata, key) != getattr(classifier.metadata, key):
+                raise BundleError(f"{path}: its {key} is not that of {bundle}; only weights of one network average")
+        for name, tensor in other.state_dict().items():
+            if tensor.is_floating_point():
+                mean[name].lerp_(tensor, 1 / (n_before + 1))
+    parts = [read_metadata(path).weights_sha256 for path in (bundle, *others)]
+    training = classifier.metadata.training | {"averaged": parts}
+    classifier.metadata = classifier.metadata.model_copy(update={"training": training, "metrics": {}})
+    return classifier
+
+
+def _calibrated(classifier: Classifier, folder: Path) -> BundleMetadata:
     metadata = classifier.metadata
-    natural = {"natural_at_100": round(found.at_100, 4), "natural_at_80": round(found.at_80, 4)}
-    metrics = {**metadata.metrics, "val": {**metadata.metrics.get("val", {}), **natural}}
-    return metadata.model_copy(update={"abstain_below": calibrate(logits, metadata.coverage), "metrics": metrics})
+    photos = open_cache(folder, classifier.input_size)
+    logits = natural_logits(classifier.network, photos)
+    threshold = min(calibrate(logits, metadata.coverage), _corrupted_threshold(classifier, folder))
+    found = accuracy(logits, photos.labels)
+    figures = {
+        "natural_at_100": found.at_100,
+        "natural_at_80": found.at_80,
+        "answered": (confidence(logits) >= threshold).float().mean().item(),
+    }
+    val = metadata.metrics.get("val", {}) | {name: round(value, 4) for name, value in figures.items()}
+    return metadata.model_copy(update={"abstain_below": threshold, "metrics": metadata.metrics | {"val": val}})
+
+
+def _corrupted_threshold(classifier: Classifier, folder: Path) -> float:
+    """The least of the thresholds that cover the promised share of the photos under one corruption of severity 1."""
+    photos = open_cache(folder, KIT_SIZE)  # corruptions are defined at this size
+    logits: list[list[Tensor]] = [[] for _ in KIT_CORRUPTIONS]
+    with progress("calibrating under corruptions", len(photos)) as report:
+        for indices in torch.split(torch.arange(len(photos)), BATCH):
+            x = photos.take(indices).float() / 255
+            for name, found in zip(KIT_CORRUPTIONS, logits, strict=True):
+                corrupted = corrupt(x, name, 1, seeds=indices.tolist())
+                found.append(network_logits(classifier.network, brought_to(corrupted, classifier.input_size)))
+            report(int(indices[-1]) + 1)
+    return min(calibrate(torch.cat(found), classifier.metadata.coverage) for found in logits)

@@ -27,15 +27,15 @@ def open_split(data: Path, split: Literal["train", "val"], size: int, classes: t
     """
     files = sorted(data.glob(CIFAR_FILES[split]))
     if files:
-        return cached(data, files, partial(_cifar_pictures, files, classes), size, classes)
+        if len(classes) != CIFAR_CLASSES:
+            raise DataError(f"{data}: CIFAR-10 has {CIFAR_CLASSES} classes, and `classes` names {len(classes)}")
+        return cached(data, files, partial(_cifar_pictures, files), size, classes)
     if (data / "data_batch_1").is_file():
         raise DataError(f"{data}: CIFAR-10 as pickles, which may run code; take its binary version (data_batch_1.bin)")
     return open_cache(data / split, size, classes)
 
 
-def _cifar_pictures(files: Sequence[Path], classes: tuple[str, ...]) -> list[Picture]:
-    if len(classes) != CIFAR_CLASSES:
-        raise DataError(f"{files[0].parent}: CIFAR-10 has {CIFAR_CLASSES} classes, and `classes` names {len(classes)}")
+def _cifar_pictures(files: Sequence[Path]) -> list[Picture]:
     return [picture for file in files for picture in _batch(file)]
 
 

@@ -32,4 +32,5 @@ def test_they_are_as_good_on_val_as_their_bundle_says(photos):
     assert accuracy(logits, val.labels).at_100 == pytest.approx(stated["natural_at_100"], abs=0.004)
     assert accuracy(logits, val.labels).at_80 == pytest.approx(stated["natural_at_80"], abs=0.006)
     covered = torch.tensor([label != "abstain" for label in classifier.decide(logits)])
-    assert covered.float().mean().item() == pytest.approx(classifier.metadata.coverage, abs=0.01)
+    assert covered.float().mean().item() == pytest.approx(stated["answered"], abs=0.01)
+    assert stated["answered"] >= classifier.metadata.coverage, "it answers at least what the contest asks for"

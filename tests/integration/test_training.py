@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from attack.evaluation.corruptions import KIT_CORRUPTIONS, corrupt
+from attack.evaluation.transforms import brought_to
+from attack.spatial import KIT_SIZE
 from model.bundle import load_bundle
-from model.errors import DataError, TrainingError
+from model.errors import BundleError, ConfigError, DataError, TrainingError
 from model.metadata import read_metadata
 from tests.runs import RUN, figures, lines, toml
 from train import loop
@@ -23,7 +27,7 @@ from train.cache import open_cache
 from train.config import TrainConfig, parse_config
 from train.loop import train
 from train.release import release
-from train.validation import Accuracy, Validation, natural_logits
+from train.validation import Accuracy, Validation, network_logits
 
 pytestmark = pytest.mark.integration
 
@@ -75,6 +79,20 @@ def test_a_finished_run_is_not_overwritten(finished, tiny_photos):
     with pytest.raises(DataError, match="another configuration"):
         train(run_config(seed=1), tiny_photos, out, resume=True)
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
+
+
+def test_a_run_goes_on_with_a_lower_rate_and_without_what_it_began_from(finished, tiny_photos, tmp_path):
+    """After a loss that is not finite the rate is lowered; the bundle of the start may be on another machine."""
+    start = tmp_path / "start"
+    shutil.copytree(finished[0], start, ignore=shutil.ignore_patterns("checkpoint.pt"))
+    train(run_config(epochs=1, start_from=str(start)), tiny_photos, tmp_path / "out", minutes=1e-6)
+    begun = read_metadata(start).weights_sha256
+    shutil.rmtree(start)
+    slower = RUN["optimizer"] | {"learning_rate": 1e-5}
+    train(run_config(epochs=1, start_from=str(start), optimizer=slower), tiny_photos, tmp_path / "out", resume=True)
+    assert read_metadata(tmp_path / "out").training["start_from"] == begun
+    rates = [entry["learning_rate"] for entry in figures(tmp_path / "out") if "learning_rate" in entry]
+    assert rates[-1] <= 1e-5
 
 
 def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tmp_path):
@@ -138,6 +156,7 @@ def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(tiny_photos, tmp_p
 def test_the_other_losses_run(kind, tiny_photos, tmp_path):
     validation = train(run_config(epochs=3, loss={**RUN["loss"], "kind": kind}), tiny_photos, tmp_path)
     assert validation.natural.at_100 > 0.6
+    assert ("robust" in figures(tmp_path)[-2]) == (kind == "madry"), "accuracy under attack is called so"
 
 
 def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
@@ -171,16 +190,48 @@ def test_a_release_has_half_the_bytes_and_the_same_labels(finished, tiny_photos,
         assert before.decide(before(val)) == after.decide(after(val))
 
 
-def test_a_release_can_be_calibrated_on_photos_of_its_own(finished, tiny_photos, tmp_path):
-    """Its threshold leaves the promised share of these, whatever it was before; attacked figures stay."""
+def test_a_release_is_calibrated_to_answer_corrupted_photos_too(finished, tiny_photos, tmp_path):
+    """It answers the promised share of these photos under every corruption of the challenge; attacked figures stay."""
     before = read_metadata(finished[0])
     after = release(finished[0], [], tmp_path / "one", tiny_photos / "train")
-    released, photos = load_bundle(tmp_path / "one"), open_cache(tiny_photos / "train", before.input_size)
-    labels = released.decide(natural_logits(released.network, photos))
-    assert sum(label != "abstain" for label in labels) == pytest.approx(before.coverage * len(photos), abs=1)
-    assert after.abstain_below != before.abstain_below
+    released, photos = load_bundle(tmp_path / "one"), open_cache(tiny_photos / "train", KIT_SIZE)
+    x = photos.take(torch.arange(len(photos))).float() / 255
+    answered = {}
+    for name in KIT_CORRUPTIONS:
+        corrupted = brought_to(corrupt(x, name, 1, range(len(x))), before.input_size)
+        labels = released.decide(network_logits(released.network, corrupted))
+        answered[name] = sum(label != "abstain" for label in labels)
+    assert min(answered.values()) == pytest.approx(before.coverage * len(x), abs=1), answered
+    assert after.metrics["val"]["answered"] >= before.coverage
     assert after.metrics["val"]["robust_at_80"] == before.metrics["val"]["robust_at_80"]
     assert release(finished[0], [], tmp_path / "two").abstain_below == before.abstain_below
+
+
+def test_averaged_weights_lie_between(finished, tiny_photos, tmp_path):
+    """Of three runs each weight is the mean; its threshold is its own, and what one of them measured is left out."""
+    runs = [finished[0]]
+    for seed in (1, 2):
+        train(run_config(epochs=0.25, seed=seed, start_from=str(finished[0])), tiny_photos, tmp_path / str(seed))
+        runs.append(tmp_path / str(seed))
+    released = release(runs[0], [], tmp_path / "mean", tiny_photos / "val", runs[1:])
+    parts = [weights(run) for run in runs]
+    for name, tensor in weights(tmp_path / "mean").items():
+        if tensor.is_floating_point():
+            mean = torch.stack([part[name].double() for part in parts]).mean(dim=0)
+            assert torch.allclose(tensor.double(), mean, rtol=2e-3, atol=1e-4), name
+    assert released.training["averaged"] == [read_metadata(run).weights_sha256 for run in runs]
+    assert "robust_at_80" not in released.metrics["val"]
+    with pytest.raises(ConfigError, match="--calibrate"):
+        release(runs[0], [], tmp_path / "none", None, runs[1:])
+
+
+def test_weights_of_another_network_are_not_averaged(finished, tiny_photos, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(finished[0], other)
+    said = json.loads((other / "bundle.json").read_text())
+    (other / "bundle.json").write_text(json.dumps(said | {"input_size": 48}))
+    with pytest.raises(BundleError, match="input_size is not that of"):
+        release(finished[0], [], tmp_path / "out", tiny_photos / "val", [other])
 
 
 def test_photos_that_lie_on_the_device_make_the_same_run(tiny_photos, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ def shrink(run: Path, out: Path) -> None:
     compact = {
         "step": whole["step"],
         "fingerprint": whole["fingerprint"],
+        "start_sha256": whole["start_sha256"],
         "config": (run / "run.json").read_text(),
         "average": {name: _halved(tensor) for name, tensor in whole["average"].items()},
         "groups": optimizer["param_groups"],
@@ -50,6 +51,7 @@ def grow(file: Path, run: Path) -> int:
         best_robust=-1.0,  # the next validation is the first of its kind; the best bundle so far travels apart
         stale=0,
         fingerprint=compact["fingerprint"],
+        start_sha256=compact["start_sha256"],
     )
     save_checkpoint(run, checkpoint)
     return checkpoint.step

@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from model.architecture import PixelClassifier
+from model.errors import TrainingError
 from tools.gpu.plan import Plan
 from tools.gpu.record import record
 from train.checkpoint import FILE as CHECKPOINT_FILE
@@ -42,8 +43,9 @@ def train_box(plan: Plan, seconds: float) -> bool:
 def make_bundle(plan: Plan) -> str:
     """The best weights so far, rounded to half precision before the threshold is set: every label is then the same."""
     config = parse_config(json.loads((plan.run / "run.json").read_text()), "run.json")
-    trainer = Trainer(config, plan.photos, plan.run, torch.device(plan.device))
-    trainer.resume()
+    trainer = Trainer(config, plan.photos, plan.run, torch.device(plan.device), resume=True)
+    if trainer.step == 0:
+        raise TrainingError(f"{plan.run}: no step of training was saved, so there is nothing to release")
     kept = trainer.average.network.state_dict() if config.validation.keep == "last" else trainer.best
     trainer.best = {
         name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()
