@@ -1,5 +1,6 @@
 """When to ask an endpoint again, and how long to wait before: one policy for the sync and the async client."""
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ RETRIED: Final = BUSY | {408, 500, 502, 504}
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Full-jitter exponential backoff (Brooker 2015), and Retry-After where the endpoint sends one."""
+    """Full-jitter exponential backoff (Brooker 2015), and never less than the endpoint's Retry-After."""
 
     first_wait_s: float = 0.05
     """Upper end of the first random wait; it doubles with every attempt."""
@@ -30,12 +31,13 @@ class RetryPolicy:
     """What else is asked again: time-outs, refused and reset connections, answers cut short."""
 
     def wait_s(self, attempt: int, response: httpx.Response | None) -> float:
-        """Seconds before attempt number `attempt` + 1 (counted from 0)."""
+        """Seconds before attempt number `attempt` + 1 (counted from 0).
+
+        The backoff holds beside a Retry-After: an endpoint that says 0 for ever is not asked without a pause.
+        """
         asked = retry_after_s(response) if response is not None else None
-        if asked is not None:
-            return asked
         ceiling = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(attempt, 30))
-        return random.uniform(0, ceiling)  # noqa: S311  (jitter, not a secret)
+        return max(asked or 0.0, random.uniform(0, ceiling))  # noqa: S311  (jitter, not a secret)
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
@@ -44,12 +46,13 @@ def retry_after_s(response: httpx.Response) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return None if math.isnan(seconds) else max(0.0, seconds)
     except ValueError:
         pass
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

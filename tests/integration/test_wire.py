@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -155,7 +156,10 @@ def test_a_problem_is_told_in_its_own_words(pixels):
         client.predict(pixels[0])
 
 
-@pytest.mark.parametrize(("value", "seconds"), [("2", 2.0), ("-1", 0.0), ("soon", None), (None, None)])
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("2", 2.0), ("-1", 0.0), ("nan", None), ("inf", math.inf), ("soon", None), (None, None)],
+)
 def test_retry_after(value, seconds):
     headers = {} if value is None else {"Retry-After": value}
     assert retry_after_s(httpx.Response(503, headers=headers)) == seconds
@@ -164,6 +168,34 @@ def test_retry_after(value, seconds):
 def test_retry_after_as_a_date():
     past = httpx.Response(503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
     assert retry_after_s(past) == 0.0
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_retry_after_of_no_time_does_not_undo_the_backoff(value, pixels):
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(503, headers={"Retry-After": value})
+
+    asked: list[str] = []
+    with (
+        Client("http://toy", retry=IMPATIENT, transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(EndpointError, match="status 503 after"),
+    ):
+        client.predict(pixels[0])
+    assert len(asked) < 60  # some 20 fit into the patience
+
+
+@pytest.mark.parametrize("value", ["inf", "1e9"])
+def test_a_retry_after_beyond_patience_ends_at_once(value, pixels):
+    with (
+        Client(
+            "http://toy",
+            retry=IMPATIENT,
+            transport=httpx.MockTransport(lambda _: httpx.Response(503, headers={"Retry-After": value})),
+        ) as client,
+        pytest.raises(EndpointError, match="after 1 attempts"),
+    ):
+        client.predict(pixels[0])
 
 
 def _foreign(tmp_path: Path, text: str, handle) -> ForeignClient:
