@@ -22,7 +22,7 @@ from attack.scheduler import Scheduler
 from attack.settings import Settings
 from attack.track import Outcome, Plan, Track
 from model.console import Report, progress
-from model.errors import ImageError
+from model.errors import ImageError, RefusedError
 from model.files import write_json
 from model.labels import CLASSES
 from model.photos import Photo, find_photos
@@ -51,7 +51,8 @@ class Campaign:
             self.images = list(journal.done.values())
             for track in scheduler.run(self._tracks(journal), show):
                 self._finish(track.outcome)
-                journal.finished(self.images[-1])
+                if track.outcome.refusal is None:  # a refusal may pass: --resume asks again
+                    journal.finished(self.images[-1])
                 show()
         order = {photo.name: place for place, photo in enumerate(self.photos)}
         self.images.sort(key=lambda image: order[image["image"]])
@@ -149,7 +150,11 @@ class Campaign:
             l2, linf = measured(outcome.original, candidate)
             if self.bounded and l2 > self.settings.max_l2:
                 break
-            answer = self.oracle.label_of_png(png_bytes(candidate))
+            try:
+                answer = self.oracle.label_of_png(png_bytes(candidate))
+            except RefusedError as error:
+                outcome.refuse(error)
+                return
             outcome.repeats += 1
             if answer in CLASSES and answer != outcome.label:
                 outcome.status, outcome.reason, outcome.adversarial = "adversarial", None, candidate

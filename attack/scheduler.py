@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from attack.journal import Journal
 from attack.oracle import Oracle
 from attack.track import Track
+from model.errors import RefusedError
 
 REQUEST_BYTES: Final = 4 * 2**20
 """A request carries at most so many bytes of pixels."""
@@ -35,7 +37,10 @@ Place = tuple[_Chunk, int]
 
 
 class Scheduler:
-    """Runs tracks to their end, many at a time. The order of answers cannot change what any one track finds."""
+    """Runs tracks to their end, many at a time. The order of answers cannot change what any one track finds.
+
+    What the endpoint refuses goes again track by track, so that only a track whose own pictures are refused fails.
+    """
 
     def __init__(self, oracle: Oracle, journal: Journal | None = None, max_active: int | None = None) -> None:
         picture_bytes = 3 * oracle.input_size**2
@@ -45,20 +50,30 @@ class Scheduler:
         self.pool_pictures = max(2 * self.batch, POOL_BYTES // picture_bytes)
         self.queries = 0
         self._waiting: deque[Place] = deque()
+        self._apart: deque[list[Place]] = deque()
+        """Requests of one track each, whose pictures were refused in company."""
+        self._answered = journal is not None and bool(journal.done or journal.answers)
+        """Whether the endpoint has ever answered, an earlier run included."""
+        self._refusal: RefusedError | None = None
         self._flying: dict[Future[list[str]], list[Place]] = {}
         self._active = 0
 
     def run(self, tracks: Iterator[Track], on_answers: Callable[[], None] = lambda: None) -> Iterator[Track]:
-        """Yield each track as it ends. `on_answers` is called after every request."""
+        """Yield each track as it ends. `on_answers` is called after every request.
+
+        Raises EndpointError when the endpoint cannot be asked, or refuses every track and has answered none.
+        """
         with ThreadPoolExecutor(self.oracle.max_slots) as executor:
             while True:
                 yield from self._admit(tracks)
                 self._send(executor)
                 if not self._flying:
-                    return
+                    break
                 for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
                     yield from self._receive(future)
                 on_answers()
+        if self._refusal is not None and not self._answered:
+            raise self._refusal
 
     def _admit(self, tracks: Iterator[Track]) -> Iterator[Track]:
         while self._active < self.max_active and self._outstanding() < self.pool_pictures:
@@ -69,7 +84,7 @@ class Scheduler:
             yield from self._enqueue(track)
 
     def _outstanding(self) -> int:
-        return len(self._waiting) + sum(map(len, self._flying.values()))
+        return len(self._waiting) + sum(map(len, chain(self._apart, self._flying.values())))
 
     def _enqueue(self, track: Track) -> Iterator[Track]:
         if track.done:
@@ -80,21 +95,53 @@ class Scheduler:
         self._waiting.extend((chunk, place) for place in range(len(chunk.labels)))
 
     def _send(self, executor: ThreadPoolExecutor) -> None:
-        while self._waiting and len(self._flying) < self.oracle.slots:
-            places = [self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))]
+        while (self._apart or self._waiting) and len(self._flying) < self.oracle.slots:
+            places = self._apart.popleft() if self._apart else self._next()
             pixels = np.stack([chunk.track.pending[place] for chunk, place in places])
             self._flying[executor.submit(self.oracle.labels, pixels)] = places
 
+    def _next(self) -> list[Place]:
+        return [self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))]
+
     def _receive(self, future: Future[list[str]]) -> Iterator[Track]:
         places = self._flying.pop(future)
-        labels = future.result()
+        try:
+            labels = future.result()
+        except RefusedError as error:
+            yield from self._refused(_by_chunk(places), error)
+            return
         self.queries += len(labels)
+        self._answered = True
         for (chunk, place), label in zip(places, labels, strict=True):
             chunk.labels[place] = label
-        for chunk in {id(chunk): chunk for chunk, _ in places}.values():
+        for chunk in (group[0][0] for group in _by_chunk(places)):
+            if chunk.track.done:  # refused while this was under way
+                continue
             answered = [label for label in chunk.labels if label is not None]
             if len(answered) == len(chunk.labels):
                 if self.journal is not None:
                     self.journal.answered(chunk.track.outcome.name, chunk.track.crc(), answered)
                 chunk.track.answer(answered)
                 yield from self._enqueue(chunk.track)
+
+    def _refused(self, groups: list[list[Place]], error: RefusedError) -> Iterator[Track]:
+        """Ask each track's pictures apart; a track that was alone has failed."""
+        if len(groups) > 1:
+            self._apart.extend(group for group in groups if not group[0][0].track.done)
+            return
+        chunk = groups[0][0][0]
+        if chunk.track.done:
+            return
+        self._refusal = self._refusal or error
+        self._waiting = deque(place for place in self._waiting if place[0] is not chunk)
+        self._apart = deque(group for group in self._apart if group[0][0] is not chunk)
+        chunk.track.refuse(error)
+        yield from self._enqueue(chunk.track)
+
+
+def _by_chunk(places: list[Place]) -> list[list[Place]]:
+    """The places of each chunk, in their order."""
+    groups: dict[int, list[Place]] = {}
+    for place in places:
+        groups.setdefault(id(place[0]), []).append(place)
+    return list(groups.values())

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 
 from attack.decision.problem import Attack, Problem, distances
-from model.errors import ConfigError
+from model.errors import ConfigError, RefusedError
 from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
 
@@ -29,6 +29,8 @@ class Outcome:
     label: str
     status: Status = "robust"
     reason: str | None = None
+    refusal: RefusedError | None = None
+    """What the endpoint said when it refused a picture: that ended the attack."""
     queries: int = 0
     """Pictures asked for the attack's sake, the clean one included, each once."""
     repeats: int = 0
@@ -47,6 +49,10 @@ class Outcome:
     """(queries, l2) whenever the distance fell."""
     spatial: dict[str, float] | None = None
     """The map that was applied first."""
+
+    def refuse(self, error: RefusedError) -> None:
+        """The endpoint does not take one of the pictures: no attack can go on."""
+        self.status, self.reason, self.refusal = "failed", str(error), error
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,11 @@ class Track:
         self.outcome.queries += len(labels)
         self._note_hits(labels, first)
         self._advance()
+
+    def refuse(self, error: RefusedError) -> None:
+        """End as failed: the endpoint refuses what is pending."""
+        self.outcome.refuse(error)
+        self.close()
 
     def close(self) -> None:
         """Give up what only a running attack needs."""

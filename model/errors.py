@@ -51,3 +51,7 @@ class DownloadError(TradesBobError):
 
 class EndpointError(TradesBobError):
     """A live endpoint cannot be reached, or answers something that is no label."""
+
+
+class RefusedError(EndpointError):
+    """A live endpoint refuses what it was sent, by a status that asking again would not change; others may pass."""

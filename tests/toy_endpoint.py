@@ -21,7 +21,8 @@ import numpy as np
 from model.labels import CLASSES
 from model.pixels import load_square, pixels_sha256
 
-Rule = Callable[[np.ndarray], list[str]]
+Rule = Callable[[np.ndarray], list[str] | int]
+"""Labels, or the status of a refusal."""
 
 
 class ToyEndpoint(ThreadingHTTPServer):
@@ -100,6 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
             pixels = load_square(body, server.side)
         pixels = pixels[None] if pixels.ndim == 3 else pixels
         labels = server.rule(pixels)
+        if isinstance(labels, int):
+            self._answer(labels, {"title": "refused"})
+            return
         with server.lock:
             server.pictures += len(labels)
             server.batches.append(len(labels))

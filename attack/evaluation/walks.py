@@ -77,6 +77,8 @@ def run_walk(
         report(done, queries=f"{session.subject.queries:,}")
 
     for track in scheduler.run(tracks, show):
+        if track.outcome.refusal is not None:  # a photo that was not attacked must not count as one that withstood
+            raise track.outcome.refusal
         photo = photos[places[track.outcome.name]]
         final = _final(track.outcome, limit)
         answer = session.subject.logits(final)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import httpx
 import numpy as np
 
-from model.errors import EndpointError
+from model.errors import EndpointError, RefusedError
 from model.labels import CLASSES, LABELS
 from model.pixels import Pixels
 
@@ -25,6 +25,8 @@ IMAGE_TYPES: Final = {
     ".bmp": "image/bmp",
 }
 DEFAULT_BATCH: Final = 64
+NOT_OF_THE_PICTURE: Final = frozenset({401, 403, 408, 429})
+"""Statuses that tell of the caller or of the moment; any other 4xx may be about what was sent."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def read_labels(response: httpx.Response, pixels: Pixels) -> list[str]:
 
 
 def raise_for_status(response: httpx.Response) -> httpx.Response:
-    """The response, or an EndpointError with the problem's own words."""
+    """The response, or an EndpointError with the problem's own words; RefusedError where the pictures may be why."""
     if response.status_code == httpx.codes.OK:
         return response
     try:
@@ -83,7 +85,9 @@ def raise_for_status(response: httpx.Response) -> httpx.Response:
         words = problem.get("detail") or problem.get("title") or ""
     except (ValueError, AttributeError):
         words = response.text[:200]
-    raise EndpointError(f"{response.url}: status {response.status_code} {' '.join(str(words).split())}".rstrip())
+    refused = response.is_client_error and response.status_code not in NOT_OF_THE_PICTURE
+    kind = RefusedError if refused else EndpointError
+    raise kind(f"{response.url}: status {response.status_code} {' '.join(str(words).split())}".rstrip())
 
 
 def _check_hashes(response: httpx.Response, pixels: Pixels) -> None:

@@ -19,7 +19,7 @@ from attack.results import measured
 from attack.settings import Settings
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
-from model.errors import ConfigError
+from model.errors import ConfigError, RefusedError
 from model.labels import CLASSES
 from model.pixels import load_square
 from tests.toy_endpoint import brightness_rule, serving
@@ -192,6 +192,50 @@ def test_nothing_answered_wrongly_is_a_failed_start(pictures, tmp_path):
     assert reasons.pop("bicycle/broken.png").endswith("picture")
     assert len(reasons) == 3
     assert all("no start" in reason for reason in reasons.values())
+
+
+def _refusing(photo: Path):
+    """The rule, but no request with this photo."""
+    unwanted = load_square(photo, SIDE)
+    return lambda pixels: 422 if (pixels == unwanted).all((1, 2, 3)).any() else brightness_rule(pixels)
+
+
+def test_a_photo_that_is_refused_fails_alone_and_is_asked_again_by_resume(pictures, tmp_path):
+    settings = {"attack": "corruptions"}  # the others do not start from it
+    with serving(brightness_rule, SIDE) as server:
+        whole = attacked(server.url, pictures, tmp_path / "whole", **settings)
+        server.rule = _refusing(pictures / "bird/1.png")
+        refused = attacked(server.url, pictures, tmp_path / "out", **settings)
+        again = attacked(server.url, pictures, tmp_path / "out", resume=True, **settings)
+        server.rule = brightness_rule
+        mended = attacked(server.url, pictures, tmp_path / "out", resume=True, **settings)
+    (failed,) = (image for image in refused["images"] if image["status"] == "failed")
+    assert failed["image"] == "bird/1.png"
+    assert failed["reason"].endswith("status 422 refused")
+    others = [image for image in refused["images"] if image is not failed]
+    assert others == [image for image in whole["images"] if image["image"] != "bird/1.png"]
+    assert again == refused
+    assert mended == whole
+
+
+def test_a_png_that_is_refused_fails_its_photo(pictures, tmp_path, monkeypatch):
+    def refuse(oracle: RemoteOracle, png: bytes) -> str:
+        raise RefusedError(f"status 415 to {png[1:4].decode()}")
+
+    monkeypatch.setattr(RemoteOracle, "label_of_png", refuse)
+    with serving(brightness_rule, SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=120, spatial="none")
+    assert {(image["status"], image["reason"]) for image in results["images"]} == {("failed", "status 415 to PNG")}
+
+
+def test_an_endpoint_that_refuses_all_ends_the_attack_and_leaves_it_to_resume(pictures, tmp_path):
+    with serving(lambda _: 404, SIDE) as server:
+        with pytest.raises(RefusedError, match="status 404"):
+            attacked(server.url, pictures, tmp_path / "out", max_queries=50)
+        assert not (tmp_path / "out" / "results.json").exists()
+        server.rule = brightness_rule
+        results = attacked(server.url, pictures, tmp_path / "out", resume=True, max_queries=50)
+    assert results["summary"]["failed"] == 0
 
 
 @pytest.mark.parametrize("attack", ["spatial-kit", "corruptions"])

@@ -16,7 +16,7 @@ from attack.scheduler import Scheduler
 from attack.track import Outcome, Plan, Track
 from attack.wire.adapters import one_hot
 from attack.wire.pace import Pace
-from model.errors import ConfigError
+from model.errors import ConfigError, RefusedError
 from model.labels import CLASSES
 
 pytestmark = pytest.mark.unit
@@ -191,6 +191,47 @@ def test_few_photos_are_active_at_once():
     for done in Scheduler(Endless(), max_active=3).run(tracks()):
         assert done.done
         assert len(begun) - 3 <= int(done.outcome.name.split("/")[1][:-4]) + 3
+
+
+class Picky(Endless):
+    """Takes no request that holds a picture of one of these levels."""
+
+    def __init__(self, *levels: int) -> None:
+        super().__init__()
+        self.levels = levels
+
+    def labels(self, pixels):
+        if np.isin(pixels, self.levels).any():
+            raise RefusedError("status 422")
+        return super().labels(pixels)
+
+
+@pytest.mark.parametrize("max_batch", [2, 8, 64])
+def test_a_refused_picture_fails_its_own_photo_only(max_batch):
+    oracle = Picky(1, 5)
+    oracle.max_batch = max_batch
+    done = {track.outcome.name: track.outcome for track in Scheduler(oracle).run(_many(8))}
+    failed = {name for name, outcome in done.items() if outcome.status == "failed"}
+    assert failed == {"bicycle/1.png", "bicycle/5.png"}
+    assert {done[name].reason for name in failed} == {"status 422"}
+    assert [done[name].queries for name in sorted(set(done) - failed)] == [41] * 6
+
+
+@pytest.mark.parametrize("max_batch", [3, 8])
+def test_a_refusal_amid_an_attack_ends_it_and_what_was_under_way_for_it(max_batch):
+    oracle = Picky(107)  # the last picture of a photo's second chunk
+    oracle.max_batch = max_batch
+    outcomes = [track.outcome for track in Scheduler(oracle).run(_many(3))]
+    assert [(outcome.status, outcome.queries) for outcome in outcomes] == [("failed", 5)] * 3
+
+
+def test_an_endpoint_that_refuses_every_photo_is_an_error():
+    with pytest.raises(RefusedError, match="422"):
+        list(Scheduler(Picky(*range(8))).run(_many(8)))
+
+
+def _many(count: int):
+    return iter([_track(number, _four_at_a_time) for number in range(count)])
 
 
 def test_charts_are_of_the_numbers(tmp_path: Path):

@@ -33,7 +33,7 @@ from attack.gradient.spsa import SPSA
 from attack.spatial import SpatialRange
 from model.architecture import Architecture, PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, save_bundle
-from model.errors import ConfigError, DataError
+from model.errors import ConfigError, DataError, RefusedError
 from trades_bob import app
 
 pytestmark = pytest.mark.unit
@@ -249,6 +249,19 @@ def test_a_walk_stops_as_soon_as_it_is_near_enough(photos):
     result = walks.run_walk(easy, photos[:2], silent, photos, "boundary", 1500)
     near = [record for record in result.detail["walks"] if record["l2"] <= walks.max_l2(SIDE)]
     assert all(record["queries"] < 1500 for record in near)
+
+
+def test_a_photo_whose_walk_is_refused_does_not_count_as_one_that_withstood(photos, monkeypatch):
+    def refuse_the_second(oracle, pixels):
+        asked.append(len(pixels))
+        if len(asked) > 1:
+            raise RefusedError("status 422")
+        return answer(oracle, pixels)
+
+    asked, answer = [], walks.SubjectOracle.labels
+    monkeypatch.setattr(walks.SubjectOracle, "labels", refuse_the_second)
+    with pytest.raises(RefusedError, match="422"):
+        walks.run_walk(Session(Linear(batch=16), seed=0), photos[:1], silent, photos, "boundary", 400)
 
 
 def test_votes_order_wrong_before_abstain_before_right():
