@@ -27,7 +27,7 @@ from typing import Any, Literal, Self
 
 import httpx
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from attack.wire.client import Connection, Picture, checked_url
 from attack.wire.messages import IMAGE_TYPES, Info, raise_for_status
@@ -71,7 +71,15 @@ class Answer(_Strict):
     """Where the label stands in the answer."""
 
     label: str = "/label"
-    """JSON pointer."""
+    """JSON pointer; empty is the whole answer."""
+
+    @field_validator("label")
+    @classmethod
+    def _pointer(cls, value: str) -> str:
+        """A forgotten slash would point at the whole answer, and no name be known."""
+        if value and not value.startswith("/"):
+            raise ValueError(f"{value!r} is no JSON pointer; write {'/' + value!r}")
+        return value
 
 
 class Endpoint(_Strict):

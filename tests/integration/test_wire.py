@@ -238,6 +238,11 @@ def test_a_name_that_is_not_listed_is_neither_class(tmp_path, pixels):
         client.predict(pixels[0])
 
 
+def test_an_answer_may_be_the_label_and_nothing_else(tmp_path, pixels):
+    with _foreign(tmp_path, '[answer]\nlabel = ""\n', lambda _: httpx.Response(200, json="bird")) as client:
+        assert client.predict(pixels[0]) == "bird"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -245,6 +250,7 @@ def test_a_name_that_is_not_listed_is_neither_class(tmp_path, pixels):
         ('[request]\nform = "raw"', "request.form"),
         ('[labels]\nbird = ["x"]', "labels must name"),
         ('[labels]\nbird = ["x"]\nbicycle = ["x"]', "labels must name"),
+        ('[answer]\nlabel = "label"', r"answer.label: .*'label' is no JSON pointer; write '/label'"),
         ("[answer", "endpoint.toml"),
     ],
 )
