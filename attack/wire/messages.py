@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import httpx
 import numpy as np
@@ -53,13 +53,22 @@ def read_info(response: httpx.Response) -> Info:
     raw = _json(response)
     size = raw.get("input_size")
     classes = raw.get("classes")
-    if not isinstance(size, int) or not 1 <= size <= 4096:
+    if not _is_whole(size) or not 1 <= size <= 4096:
         raise EndpointError(f"{response.url}: input_size is {size!r}; expected a side in pixels")
-    if classes is None or set(classes) - set(LABELS) or not set(CLASSES) <= set(classes):
+    if not _are_labels(classes) or not set(CLASSES) <= set(classes):
         raise EndpointError(f"{response.url}: classes are {classes!r}; expected {list(CLASSES)}")
     limits = raw.get("limits")
     max_batch = limits.get("max_batch") if isinstance(limits, dict) else None
-    return Info(size, max_batch if isinstance(max_batch, int) and max_batch > 0 else DEFAULT_BATCH, raw)
+    return Info(size, max_batch if _is_whole(max_batch) and max_batch > 0 else DEFAULT_BATCH, raw)
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    """In JSON `true` is no number; in Python it is 1."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_labels(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(name, str) and name in LABELS for name in value)
 
 
 def read_label(response: httpx.Response) -> str:

@@ -16,6 +16,7 @@ from attack.results import png_bytes
 from attack.wire.async_client import AsyncClient
 from attack.wire.client import Client
 from attack.wire.foreign import Endpoint, ForeignClient, read_endpoint
+from attack.wire.messages import DEFAULT_BATCH
 from attack.wire.retry import RetryPolicy, retry_after_s
 from model.errors import ConfigError, EndpointError, ImageError
 from model.pixels import load_square
@@ -129,6 +130,30 @@ def test_what_is_no_answer_is_refused(pixels, answer, words):
         pytest.raises(EndpointError, match=words),
     ):
         client.predict_batch(pixels)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"classes": 5}, "classes are 5"),
+        ({"classes": [["a"]]}, "classes are"),
+        ({"classes": {"bicycle": 0, "bird": 1}}, "classes are"),
+        ({"classes": ["bird"]}, "classes are"),
+        ({"input_size": True}, "input_size is True"),
+        ({"input_size": "64"}, "input_size is '64'"),
+    ],
+)
+def test_an_info_of_something_else_is_refused(wrong, words):
+    info = {"input_size": SIDE, "classes": ["bicycle", "bird"]} | wrong
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=info))
+    with Client("http://toy", transport=transport) as client, pytest.raises(EndpointError, match=words):
+        _ = client.info
+
+
+def test_a_limit_that_is_no_number_is_none():
+    info = {"input_size": SIDE, "classes": ["bicycle", "bird"], "limits": {"max_batch": True}}
+    with Client("http://toy", transport=httpx.MockTransport(lambda _: httpx.Response(200, json=info))) as client:
+        assert client.info.max_batch == DEFAULT_BATCH
 
 
 def test_other_pixels_than_were_sent_are_noticed(pixels):
