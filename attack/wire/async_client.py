@@ -8,11 +8,13 @@ N batch, H height, W width.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 import httpx
 
+from attack.wire.answers import Answer
 from attack.wire.client import Picture, checked_url, encoded
 from attack.wire.messages import NPY, Info, npy_body, read_info, read_label, read_labels
 from attack.wire.pace import Pace
@@ -36,7 +38,7 @@ class AsyncClient:
     ) -> None:
         self.url = checked_url(url)
         self.retry = retry or RetryPolicy()
-        self.pace = Pace(max_slots=max_slots)
+        self.timeout_s, self.pace = timeout_s, Pace(max_slots=max_slots)
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.http = httpx.AsyncClient(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
         self._slots = asyncio.Semaphore(max_slots)
@@ -78,7 +80,7 @@ class AsyncClient:
         while True:
             try:
                 async with self._slots:
-                    response = await self.http.send(request)
+                    response = await self._attempt(request)
             except self.retry.retry_errors as error:
                 wait_s = attempts.after(None, error)
             except httpx.HTTPError as error:
@@ -89,6 +91,13 @@ class AsyncClient:
                     return response
                 wait_s = attempts.after(response)
             await asyncio.sleep(wait_s)
+
+    async def _attempt(self, request: httpx.Request) -> httpx.Response:
+        async with aclosing(await self.http.send(request, stream=True)) as response:
+            answer = Answer(response, self.timeout_s)
+            async for part in response.aiter_bytes():
+                answer.add(part)
+            return answer.whole()
 
     async def _labels(self, part: Pixels) -> list[str]:
         return read_labels(await self._post("/predict/batch", npy_body(part), NPY), part)

@@ -9,6 +9,7 @@ N batch, H height, W width.
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from typing import Self
 import httpx
 import numpy as np
 
+from attack.wire.answers import Answer
 from attack.wire.messages import (
     IMAGE_TYPES,
     NPY,
@@ -49,7 +51,7 @@ class Connection:
     ) -> None:
         self.url = checked_url(url)
         self.retry = retry or RetryPolicy()
-        self.pace = Pace(max_slots=max_slots)
+        self.timeout_s, self.pace = timeout_s, Pace(max_slots=max_slots)
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.http = httpx.Client(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
 
@@ -70,7 +72,7 @@ class Connection:
         attempts = Attempts(self.retry, str(request.url), self.pace.failed)
         while True:
             try:
-                response = self.http.send(request)
+                response = self._attempt(request)
             except self.retry.retry_errors as error:
                 wait_s = attempts.after(None, error)
             except httpx.HTTPError as error:
@@ -81,6 +83,13 @@ class Connection:
                     return response
                 wait_s = attempts.after(response)
             time.sleep(wait_s)
+
+    def _attempt(self, request: httpx.Request) -> httpx.Response:
+        with closing(self.http.send(request, stream=True)) as response:
+            answer = Answer(response, self.timeout_s)
+            for part in response.iter_bytes():
+                answer.add(part)
+            return answer.whole()
 
 
 class Client(Connection):

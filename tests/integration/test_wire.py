@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import gzip
 import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -168,6 +170,71 @@ def test_other_pixels_than_were_sent_are_noticed(pixels):
         pytest.raises(EndpointError, match="other pixels"),
     ):
         client.predict_batch(pixels)
+
+
+def _flood():
+    for _ in range(64):
+        yield b" " * 2**16
+
+
+@pytest.mark.parametrize("status", [200, 422, 503])
+def test_a_huge_answer_is_not_read_to_its_end(status, pixels):
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, content=_flood()))
+    with (
+        Client("http://toy", retry=IMPATIENT, transport=transport) as client,
+        pytest.raises(EndpointError, match="larger than 1,048,576 bytes"),
+    ):
+        client.predict(pixels[0])
+
+
+def test_an_answer_that_was_packed_small_is_measured_unpacked(pixels):
+    packed = gzip.compress(b" " * 2**24)
+    headers = {"Content-Encoding": "gzip"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=packed, headers=headers))
+    with Client("http://toy", transport=transport) as client, pytest.raises(EndpointError, match="larger than"):
+        client.predict(pixels[0])
+
+
+def test_a_packed_answer_is_read(pixels):
+    packed = gzip.compress(b'{"label": "bird"}')
+    headers = {"Content-Encoding": "gzip"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(packed), headers=headers))
+    with Client("http://toy", transport=transport) as client:
+        assert client.predict(pixels[0]) == "bird"
+
+
+def _drip():
+    for _ in range(100):
+        time.sleep(0.02)
+        yield b" "
+
+
+def test_an_answer_that_drips_is_given_up(pixels):
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=_drip()))
+    with (
+        Client("http://toy", timeout_s=0.1, retry=IMPATIENT, transport=transport) as client,
+        pytest.raises(EndpointError, match="ReadTimeout after"),
+    ):
+        client.predict(pixels[0])
+
+
+def test_the_async_client_reads_no_more(pixels):
+    async def flood():
+        for part in _flood():
+            yield part
+
+    async def drip():
+        for part in _drip():
+            yield part
+
+    async def predict(body) -> str:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body()))
+        async with AsyncClient("http://toy", timeout_s=0.1, retry=IMPATIENT, transport=transport) as client:
+            return await client.predict(pixels[0])
+
+    for body, words in ((flood, "larger than"), (drip, "ReadTimeout after")):
+        with pytest.raises(EndpointError, match=words):
+            asyncio.run(predict(body))
 
 
 def test_a_problem_is_told_in_its_own_words(pixels):
