@@ -51,7 +51,7 @@ def best_start(
 def bisect(problem: Problem, outside: Vector, tolerance: float) -> Search:
     """(D,) the last wrongly answered lattice point on the way from `outside` to the original.
 
-    `tolerance` is relative to the distance. Two neighbours on the lattice end the search as well.
+    `tolerance` is relative to the distance.
     """
     inner, outer = 0.0, 1.0
     way = outside - problem.original
