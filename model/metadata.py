@@ -18,7 +18,7 @@ MAX_METADATA_BYTES: Final = 16 * 2**20
 class Architecture(BaseModel):
     """What must be known to build the network before its weights are read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101", "wrn_34_10", "wrn_16_1"] = "resnet50"
     """One of torchvision's residual networks, or a wide one for 32 px, `wrn_DEPTH_WIDTH`; the defence: a `resnet50`."""

@@ -1,6 +1,7 @@
 """Settings: each is documented where users look, and mistakes name the variable."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from train.official.settings import DownloadSettings
 from train.official.settings import read_settings as read_download_settings
 
 pytestmark = pytest.mark.unit
-MANUAL = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+ROOT = Path(__file__).parents[2]
+MANUAL = (ROOT / "docs" / "service.md").read_text()
 
 
 def documented() -> dict[str, str]:
@@ -61,6 +63,14 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert read_settings().port == 1234
     assert read_settings(port=None).port == 1234
     assert read_settings(port=5).port == 5
+
+
+def test_the_page_of_training_is_what_the_configuration_says() -> None:
+    """Each key with its default and a meaning; `python docs/settings.py` writes it anew."""
+    written = runpy.run_path(str(ROOT / "docs" / "settings.py"))["table"]()
+    assert written in (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert "|  |" not in written, "a key without a meaning"
+    assert "| `ema_decay` | `0.995` |" in written
 
 
 def test_the_download_settings_are_documented() -> None:
