@@ -125,7 +125,8 @@ class WorkerProcess:
             "input_size": input_size,
         }
         return subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-            [sys.executable, "-m", "server.worker", json.dumps(config)],
+            # -P: whatever lies in the current directory, a folder `model` too, must not come before our packages
+            [sys.executable, "-P", "-m", "server.worker", json.dumps(config)],
             pass_fds=(connection_fd, self.memory_fd),
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109
