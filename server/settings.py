@@ -1,7 +1,7 @@
 """What can be set about the service: environment variables that begin with TRADES_BOB_, a few of them also flags."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,6 +10,11 @@ from model.cpus import usable_cpus
 from model.errors import ConfigError
 
 PREFIX = "TRADES_BOB_"
+MAX_DECODE_THREADS: Final = 64
+
+
+def _decode_threads() -> int:
+    return min(MAX_DECODE_THREADS, usable_cpus())
 
 
 class Settings(BaseSettings):
@@ -29,8 +34,8 @@ class Settings(BaseSettings):
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of the model; all that the container may use where it is not set."""
-    decode_threads: int = Field(default_factory=usable_cpus, ge=1, le=64)
-    """Threads that decode pictures beside the event loop; as many as usable CPUs where it is not set."""
+    decode_threads: int = Field(default_factory=_decode_threads, ge=1, le=MAX_DECODE_THREADS)
+    """Threads that decode pictures beside the event loop; as many as usable CPUs, 64 at most, where it is not set."""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Larger bodies are refused (413) before they are read."""
     max_buffered_bytes: int = Field(default=128 * 2**20, ge=1024)

@@ -58,6 +58,13 @@ def test_mistakes_name_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, 
         read_settings()
 
 
+def test_a_machine_with_more_cpus_than_decoding_threads_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRADES_BOB_DECODE_THREADS", raising=False)
+    for cpus, threads in ((128, 64), (3, 3)):
+        monkeypatch.setattr("server.settings.usable_cpus", lambda count=cpus: count)
+        assert Settings(decode_threads=Settings().decode_threads).decode_threads == threads
+
+
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADES_BOB_PORT", "1234")
     assert read_settings().port == 1234
