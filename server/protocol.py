@@ -18,7 +18,7 @@ def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem], None]) 
     class Bounded(BoundedProtocol):
         header_timeout_s = settings.header_timeout_s
         max_connections = settings.max_connections
-        linger_s = settings.body_timeout_s
+        linger_s = unread_s = settings.body_timeout_s
         refused = staticmethod(on_refusal)
 
     return Bounded
@@ -27,10 +27,12 @@ def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem], None]) 
 class Together:
     """A transport whose writes of one turn of the event loop go out as one: the head of an answer with its body."""
 
-    __slots__ = ("_loop", "_parts", "_transport")
+    __slots__ = ("_loop", "_on_close", "_parts", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, on_close: Callable[[], None]
+    ) -> None:
+        self._transport, self._loop, self._on_close = transport, loop, on_close
         self._parts: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -46,6 +48,7 @@ class Together:
         """Close the connection once everything is sent."""
         self._flush()
         self._transport.close()
+        self._on_close()
 
     def _flush(self) -> None:
         if self._parts:
@@ -63,13 +66,16 @@ class BoundedProtocol(HttpToolsProtocol):
     linger_s: float
     """After an answer given before the body had come, the rest may come for so long and is thrown away. A connection
     closed at once would be reset, and the client might never see the answer."""
+    unread_s: float
+    """A client that leaves its answers unread for so long is cut off: they would hold the connection for ever."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connects: it may be one too many, and must send a whole head in time."""
         super().connection_made(transport)
-        self.transport = Together(transport, self.loop)  # type: ignore[assignment]
+        self.transport = Together(transport, self.loop, self._expect_reader)  # type: ignore[assignment]
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._heads = 0
         self._in_head = False
@@ -82,6 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_head()
         self._end_linger()
         super().connection_lost(exc)
+        self._end_unread()  # last, for the line above closes the transport
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless the head has become too long."""
@@ -90,6 +97,18 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is not None and self._heads == begun:  # else the data may hold more than this head
             self._head_bytes += len(data)
             self._expect_head(self._head_bytes)
+        self._expect_something()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: it must go on in time."""
+        super().pause_writing()
+        self._expect_reader()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._end_unread()
 
     def eof_received(self) -> None:
         """The client will send no more; in the midst of a request it is told so, for it may still read."""
@@ -136,6 +155,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_timer is None:
             self._head_bytes = 0
             self._head_timer = self.loop.call_later(self.header_timeout_s, self._head_too_late)
+
+    def _expect_something(self) -> None:
+        """No connection without a request in hand goes untimed: empty lines, too, end uvicorn's wait for the next."""
+        timed = self._linger is not None or self.timeout_keep_alive_task is not None
+        in_hand = self.cycle is not None and not self.cycle.response_complete
+        if not (timed or in_hand or self.transport.is_closing()):
+            self._start_head()
+
+    def _expect_reader(self) -> None:
+        if self._unread is None:
+            self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
+
+    def _end_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _expect_head(self, count: int) -> None:
         if count > MAX_HEAD_BYTES:
