@@ -77,12 +77,13 @@ class Engine:
             await asyncio.sleep(0.05)
 
     def close(self) -> None:
-        """Hang up on the worker and end what still waits."""
+        """End the worker and what still waits: nobody is left to be answered, or the time to do so is over."""
         self._closed = True
         self.batcher.fail_all(Unavailable("The service is shutting down.", retry_after_s=5))
         for task in self._tasks:
             task.cancel()
         if self._worker is not None and self._worker.alive:
+            self._worker.kill()  # it may be loading a model, and would hear of a hang-up only then
             self._worker.close()
         os.close(self._memory_fd)
 

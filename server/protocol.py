@@ -10,6 +10,8 @@ from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavaila
 from server.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
+LAST_WORDS_S: Final = 2.0
+"""At the end of the service a client has so long to finish sending its request, or to read its answer."""
 
 
 def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem], None]) -> type[HttpToolsProtocol]:
@@ -76,6 +78,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._last_words: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._heads = 0
         self._in_head = False
@@ -87,6 +90,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """The connection is gone."""
         self._end_head()
         self._end_linger()
+        if self._last_words is not None:
+            self._last_words.cancel()
         super().connection_lost(exc)
         self._end_unread()  # last, for the line above closes the transport
 
@@ -98,6 +103,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             self._expect_head(self._head_bytes)
         self._expect_something()
+
+    def shutdown(self) -> None:
+        """The service ends: whole requests are still answered, but nobody is waited for beyond `LAST_WORDS_S`."""
+        self.unread_s = min(self.unread_s, LAST_WORDS_S)
+        if self._unread is not None:
+            self._end_unread()
+            self._expect_reader()
+        super().shutdown()
+        self._await_last_words()
 
     def pause_writing(self) -> None:
         """The client does not read its answers: it must go on in time."""
@@ -146,6 +160,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle.more_body and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self._linger = self.loop.call_later(self.linger_s, self.transport.close)
+        if self._last_words is not None:  # a request behind this one may be cut short as well
+            self._await_last_words()
 
     def send_400_response(self, msg: str) -> None:
         """The bytes are no HTTP."""
@@ -166,6 +182,17 @@ class BoundedProtocol(HttpToolsProtocol):
     def _expect_reader(self) -> None:
         if self._unread is None:
             self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
+
+    def _await_last_words(self) -> None:
+        if self._last_words is not None:
+            self._last_words.cancel()
+        self._last_words = self.loop.call_later(LAST_WORDS_S, self._refuse_unfinished)
+
+    def _refuse_unfinished(self) -> None:
+        """Refuse a request whose body is still to come, unless another one before it has yet to be answered."""
+        cycle = self.cycle
+        if cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline:
+            self._refuse(Unavailable("The service is shutting down.", retry_after_s=5))
 
     def _end_unread(self) -> None:
         if self._unread is not None:

@@ -1,0 +1,99 @@
+"""SIGTERM ends the service soon, whatever clients do, and cuts off no request that is whole."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fake_runtime import square
+from tests.live_server import LiveServer, live_server, npy, wait_for
+
+pytestmark = pytest.mark.integration
+FACTORY = "tests.fake_runtime:open_runtime"
+SOON_S = 5
+BODY = npy(square("bird"))
+HEAD = (
+    f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: {len(BODY)}\r\n\r\n"
+).encode()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    (tmp_path / "bundle.json").write_text("a" * 64)
+    return tmp_path
+
+
+@pytest.fixture
+def server(bundle: Path) -> Iterator[LiveServer]:
+    with live_server(bundle, bundle, FACTORY) as live:
+        yield live
+
+
+def connect(server: LiveServer) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", server.port))
+    return connection
+
+
+def stop(server: LiveServer) -> float:
+    """Seconds from SIGTERM to the end, which must be a good one."""
+    started = time.monotonic()
+    assert server.stop() == 0
+    return time.monotonic() - started
+
+
+def everything(connection: socket.socket) -> bytes:
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    return received
+
+
+def test_half_a_body(server: LiveServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(HEAD + BODY[:100])
+        time.sleep(0.3)
+        assert stop(server) < SOON_S
+        answer = everything(connection)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"shutting down" in answer
+
+
+def test_a_whole_request_before_half_of_one(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=2.5) as server, connect(server) as connection:
+        connection.sendall(HEAD + BODY + HEAD + BODY[:100])
+        time.sleep(0.3)
+        stop(server)
+        answers = everything(connection)
+        assert answers.startswith(b"HTTP/1.1 200 ")
+        assert answers.count(b"HTTP/1.1 503 ") == 1
+
+
+def test_a_body_that_is_just_coming(server: LiveServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(HEAD + BODY[:100])
+        time.sleep(0.3)
+        server.process.terminate()
+        time.sleep(0.5)
+        connection.sendall(BODY[100:])
+        assert everything(connection).startswith(b"HTTP/1.1 200 ")
+        assert server.process.wait(timeout=SOON_S) == 0
+
+
+def test_a_client_that_does_not_read(server: LiveServer) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)
+        time.sleep(1)
+        assert stop(server) < SOON_S
+
+
+def test_a_model_that_is_loading(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, ready=False, FAKE_OPEN_S=30) as server:
+        time.sleep(0.5)
+        worker = Path(f"/proc/{server.worker_pid()}")
+        assert stop(server) < SOON_S
+        wait_for(lambda: not worker.exists(), 2)
