@@ -22,9 +22,15 @@ _log = structlog.get_logger()
 class Engine:
     """A worker that is started anew when it dies or hangs, before a queue that outlives it."""
 
-    def __init__(self, config: WorkerConfig, worker_timeout_s: float, on_batch: Callable[[int, float], None]) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        worker_timeout_s: float,
+        request_timeout_s: float,
+        on_batch: Callable[[int, float], None],
+    ) -> None:
         self.config = config
-        self.worker_timeout_s = worker_timeout_s
+        self.worker_timeout_s, self.request_timeout_s = worker_timeout_s, request_timeout_s
         self.batcher = Batcher(config.slots, 1, on_batch)
         self.hello: Hello | None = None
         self.restarts = 0
@@ -69,6 +75,8 @@ class Engine:
             return "the model is being loaded"
         if not self._worker.ready:
             return "the worker shows no sign of life"
+        if self.batcher.flight_s > self.request_timeout_s:  # its heartbeat is a thread's, and native code lets it beat
+            return "the worker is stuck in a batch"
         return None
 
     async def drain(self) -> None:

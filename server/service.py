@@ -230,7 +230,7 @@ class Service:
             "half_precision_photos": settings.half_precision_photos and str(settings.half_precision_photos),
         }
         config = WorkerConfig(self.bundle, settings.max_queue, options, self.factory)
-        return Engine(config, settings.worker_timeout_s, self.metrics.count_batch)
+        return Engine(config, settings.worker_timeout_s, settings.request_timeout_s, self.metrics.count_batch)
 
 
 def _one_file(body: bytes, boundary: bytes) -> list[bytes]:

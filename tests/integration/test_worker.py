@@ -7,6 +7,7 @@ import pytest
 
 from server.engine import Engine
 from server.process import WorkerConfig
+from tests.fake_runtime import HANG, square
 
 pytestmark = pytest.mark.integration
 
@@ -17,8 +18,8 @@ def config(tmp_path: Path) -> WorkerConfig:
     return WorkerConfig(tmp_path, slots=4, options={}, factory="tests.fake_runtime:open_runtime")
 
 
-def engine_for(config: WorkerConfig, worker_timeout_s: float = 60) -> Engine:
-    return Engine(config, worker_timeout_s, on_batch=lambda _count, _seconds: None)
+def engine_for(config: WorkerConfig, request_timeout_s: float = 30) -> Engine:
+    return Engine(config, 60, request_timeout_s, on_batch=lambda _count, _seconds: None)
 
 
 def test_packages_in_the_current_directory_are_not_taken_for_ours(
@@ -38,3 +39,24 @@ def test_packages_in_the_current_directory_are_not_taken_for_ours(
             engine.close()
 
     assert asyncio.run(restarts()) == 0
+
+
+def test_a_worker_that_is_stuck_in_a_batch_is_not_ready(config: WorkerConfig) -> None:
+    async def reasons() -> list[str | None]:
+        engine = engine_for(config, request_timeout_s=1)
+        engine.start()
+        found = []
+        try:
+            await asyncio.wait_for(engine.opened(), 30)
+            for colour in (square("bird")[0, 0], HANG):
+                slots = engine.batcher.reserve(1)
+                engine.memory.slots[slots[0]] = colour
+                engine.batcher.submit(slots)
+                found.append(engine.not_ready())
+                await asyncio.sleep(1.5)
+                found.append(engine.not_ready())
+        finally:
+            engine.close()
+        return found
+
+    assert asyncio.run(reasons()) == [None, None, None, "the worker is stuck in a batch"]
