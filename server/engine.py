@@ -62,11 +62,6 @@ class Engine:
             raise Unavailable("The model is being loaded.", retry_after_s=5)
         return self._memory
 
-    @property
-    def worker_pid(self) -> int | None:
-        """Process id of the worker, for the log and the tests."""
-        return self._worker.process.pid if self._worker is not None else None
-
     def not_ready(self) -> str | None:
         """Why no work can be done now; None when it can."""
         if self._worker is None or not self._worker.alive:
