@@ -55,9 +55,8 @@ def release(
 def averaged(bundle: Path, others: Sequence[Path]) -> Classifier:
     """The mean of the weights of runs that had the same start (Wortsman et al. 2022, a uniform soup).
 
-    Between the weights of a robust run and of a run that gave robustness up it is often better than either; the
-    statistics of batch norms are averaged as the weights are. What the first run measured does not hold for it and
-    is left out. Raises BundleError for a bundle of another network, size or classes.
+    The statistics of batch norms are averaged as the weights are. What the first run measured does not hold for the
+    mean and is left out. Raises BundleError for a bundle of another network, size or classes.
     """
     classifier = load_bundle(bundle)
     mean = classifier.state_dict()

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,18 +19,6 @@ from tests.live_server import NPY, LiveServer, live_server, npy, wait_for
 
 pytestmark = pytest.mark.integration
 FACTORY = "tests.fake_runtime:open_runtime"
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    (tmp_path / "bundle.json").write_text("a" * 64)
-    return tmp_path
-
-
-@pytest.fixture
-def server(bundle: Path) -> Iterator[LiveServer]:
-    with live_server(bundle, bundle, FACTORY) as live:
-        yield live
 
 
 def ask(server: LiveServer, pixels: np.ndarray | None = None, **options: object) -> httpx.Response:

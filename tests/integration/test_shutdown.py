@@ -2,7 +2,6 @@
 
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,18 +16,6 @@ BODY = npy(square("bird"))
 HEAD = (
     f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: {len(BODY)}\r\n\r\n"
 ).encode()
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    (tmp_path / "bundle.json").write_text("a" * 64)
-    return tmp_path
-
-
-@pytest.fixture
-def server(bundle: Path) -> Iterator[LiveServer]:
-    with live_server(bundle, bundle, FACTORY) as live:
-        yield live
 
 
 def connect(server: LiveServer) -> socket.socket:

@@ -17,7 +17,8 @@ from model.pixels import load_square
 from tools.gpu.compact import grow, shrink
 from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
-from tools.gpu.plan import Book
+from tools.gpu.plan import Book, Plan
+from tools.gpu.run import run
 from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, pinned_versions
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -161,3 +162,9 @@ def test_what_the_book_says_decides_what_is_done(tmp_path):
     assert again.seconds("train") == 42
     assert [again.done(name) for name in ("tests", "train", "http")] == [True, False, False]
     assert again.table(["tests", "train"]).splitlines()[1].split(maxsplit=4)[1:] == ["partly", "42.0", "s", "step 20"]
+
+
+def test_a_step_that_does_not_exist_is_named(tmp_path):
+    """A slip of the pen must not end as `all steps done`."""
+    with pytest.raises(ValueError, match=r"no step is called chekcs; there are .*checks"):
+        run(Plan(tmp_path, tmp_path, tmp_path), 1, ["chekcs", "checks"])

@@ -200,6 +200,12 @@ def test_accuracy_at_80_leaves_out_the_least_confident():
         ({"epochs": -1}, "epochs: "),
         ({}, "epochs: Field required"),
         ({"epochs": 1, "batch_size": 7}, "batch_size = 7 must be even"),
+        ({"epochs": 1, "seed": 10**30}, "seed: "),
+        ({"epochs": 1, "augment": {"resolution_min": 0.01}}, "augment.resolution_min: "),
+        (
+            {"epochs": 1, "classes": ["a", "b", "c"], "validation": {"photos": 2}},
+            "validation.photos = 2 is smaller than the 3 classes",
+        ),
     ],
 )
 def test_a_bad_configuration_is_one_line_with_the_key(table, said):
@@ -207,6 +213,15 @@ def test_a_bad_configuration_is_one_line_with_the_key(table, said):
         parse_config(table, "run.toml")
     assert str(error.value).startswith("run.toml: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_recipe_is_meant_by_its_bare_name_alone(tmp_path, monkeypatch):
+    """Beside a folder of that name it is still found; a path that leads nowhere is no recipe."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smoke").mkdir()
+    assert read_config(Path("smoke")).epochs > 0
+    with pytest.raises(ConfigError, match="no such file"):
+        read_config(tmp_path / "none" / "smoke")
 
 
 def test_a_missing_file_names_the_recipes(tmp_path):

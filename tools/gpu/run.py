@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from model.errors import ConfigError
 from tools.gpu import pieces, wheels
 from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RESULTS, Book, Plan
 
@@ -63,7 +62,7 @@ def run(plan: Plan, minutes: float, names: list[str] | None = None) -> bool:
     ends_at = time.monotonic() + 60 * minutes
     known = [step.name for step in STEPS]
     if unknown := set(names or ()) - set(known):
-        raise ConfigError(f"--steps: no step is called {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        raise ValueError(f"--steps: no step is called {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     steps = [step for step in STEPS if names is None or step.name in names]
     plan.save()
     plan.out.mkdir(parents=True, exist_ok=True)
