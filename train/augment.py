@@ -11,6 +11,8 @@ from torch import Generator, Tensor
 
 from train.config import AugmentConfig
 
+SHUTTER_MOMENTS = 7
+
 
 def augment(photos: Tensor, size: int, config: AugmentConfig, generator: Generator) -> Tensor:
     """(N, 3, S, S) uint8 -> (N, 3, size, size) float32 in [0, 1], on the device of `photos` and `generator`."""
@@ -20,6 +22,7 @@ def augment(photos: Tensor, size: int, config: AugmentConfig, generator: Generat
     x = _colour(x, config, generator)
     x = _haze(x, config.haze, generator)
     x = _resolution(x, config, generator)
+    x = _motion(x, config.motion, generator)
     x = _noise(x, config.noise, generator)
     return _jpeg(x, config.jpeg, generator).clamp(0, 1)
 
@@ -35,7 +38,7 @@ def _chosen(n: int, share: float, generator: Generator) -> Tensor:
 
 
 def _crop(x: Tensor, size: int, config: AugmentConfig, generator: Generator) -> Tensor:
-    """A random square window, mirrored or not, in one bilinear resampling."""
+    """A random square window, mirrored or not, sheared or not, in one bilinear resampling."""
     n = len(x)
     side = _uniform(n, config.crop_scale, 1.0, generator).sqrt()
     mirror = 1 - 2 * (_chosen(n, 0.5, generator) & config.flip).to(x.dtype)
@@ -44,8 +47,16 @@ def _crop(x: Tensor, size: int, config: AugmentConfig, generator: Generator) -> 
     zero = torch.zeros_like(side)
     rows = [torch.cat([side * mirror, zero, dx], dim=3), torch.cat([zero, side, dy], dim=3)]
     windows = torch.cat(rows, dim=2).squeeze(1)
+    if config.shear:
+        windows = torch.cat([_sheared(windows[..., :2], config.shear, generator), windows[..., 2:]], dim=2)
     grid = F.affine_grid(windows, [n, 3, size, size], align_corners=False)
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _sheared(maps: Tensor, most: float, generator: Generator) -> Tensor:
+    """(N, 2, 2) maps, each after one that is the identity but for `most`."""
+    change = most * (2 * torch.rand(maps.shape, generator=generator, device=maps.device) - 1)
+    return maps @ (torch.eye(2, device=maps.device) + change)
 
 
 def _pad_and_crop(x: Tensor, pad: int, generator: Generator) -> Tensor:
@@ -110,6 +121,22 @@ def _resolution(x: Tensor, config: AugmentConfig, generator: Generator) -> Tenso
         soft = F.interpolate(small, size=group.shape[-2:], mode="bilinear")
         groups.append(torch.where(_chosen(len(group), config.resolution, generator), soft, group))
     return torch.cat(groups)
+
+
+def _motion(x: Tensor, share: float, generator: Generator) -> Tensor:
+    """The mean of what a camera sees that moves along a line and zooms while the shutter is open."""
+    if not share:
+        return x
+    zoom = _uniform(len(x), -0.05, 0.05, generator)
+    dx, dy = (_uniform(len(x), -0.08, 0.08, generator) for _ in range(2))  # of half a side, each way
+    still, zero = torch.ones_like(zoom), torch.zeros_like(zoom)
+    total = torch.zeros_like(x)
+    moments = torch.linspace(-1, 1, SHUTTER_MOMENTS).tolist()
+    for t in moments:
+        rows = [torch.cat(row, dim=3) for row in ([still + t * zoom, zero, t * dx], [zero, still + t * zoom, t * dy])]
+        grid = F.affine_grid(torch.cat(rows, dim=2).squeeze(1), list(x.shape), align_corners=False)
+        total = total + F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return torch.where(_chosen(len(x), share, generator), total / len(moments), x)
 
 
 def _noise(x: Tensor, share: float, generator: Generator) -> Tensor:

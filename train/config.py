@@ -107,6 +107,8 @@ class AugmentConfig(Section):
     """Mirror half of the photos."""
     crop_scale: Annotated[float, Field(gt=0.05, le=1)] = 0.6
     """Random crops keep at least this share of the photo's area."""
+    shear: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Crops are sheared and stretched: each entry of their 2 x 2 map changes by at most this."""
     pad_px: int = Field(default=0, ge=0, le=32)
     """Pad-and-crop, as on CIFAR: largest shift along each axis, in whole pixels of the input, black outside."""
     brightness: Share = 0.3
@@ -123,6 +125,8 @@ class AugmentConfig(Section):
     """Share of photos scaled down and up again, so that sharpness is no sign of the class."""
     resolution_min: Annotated[float, Field(ge=1 / 32, le=1)] = 0.4
     """Smallest factor of that."""
+    motion: Share = 0.0
+    """Share of photos blurred as by a moving and zooming camera: by up to 8 % of the side, and 10 % of scale."""
     jpeg: Share = 0.25
     """Share of photos through JPEG of quality 30 to 95."""
     noise: Share = 0.25

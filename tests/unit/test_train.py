@@ -10,7 +10,7 @@ from PIL import Image
 
 from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from model.errors import ConfigError, DataError
-from train.augment import _cloud, _haze, augment
+from train.augment import _cloud, _haze, _motion, augment
 from train.average import WeightAverage
 from train.batches import BalancedBatches
 from train.cache import open_cache
@@ -117,6 +117,33 @@ def test_a_cloud_goes_from_nought_to_one_and_haze_takes_contrast():
     hazed = _haze(x, 1, generator_of(0, 3))
     assert (hazed.std(dim=(1, 2, 3)) < x.std(dim=(1, 2, 3))).all()
     assert hazed.std(dim=(1, 2, 3)).amin() > x.std() / 4
+
+
+def test_a_sheared_crop_keeps_its_middle_and_moves_its_corners():
+    ramp = torch.arange(64, dtype=torch.uint8).expand(32, 3, 64, 64) * 2
+    plain = dict.fromkeys(("brightness", "contrast", "saturation", "grey", "resolution", "jpeg", "noise"), 0)
+    still = AugmentConfig(flip=False, crop_scale=1, backdrop=0, haze=0, **plain)
+    same, sheared = (
+        augment(ramp, 64, still.model_copy(update={"shear": most}), generator_of(0, 1)) for most in (0.0, 0.2)
+    )
+    change = (sheared - same).abs()
+    assert change[:, :, 31:33, 31:33].max() < 0.01
+    corners = change[:, 0, 0, 0] * 255 / 2 / 32  # of half a side
+    assert 0.2 < corners.max() <= 0.4, "both entries of the row change by up to 0.2"
+    assert corners.std() > 0.05
+
+
+def test_motion_smears_the_chosen_photos_and_keeps_their_light():
+    x = torch.zeros(8, 1, 65, 65)
+    x[:, :, 22:43, 22:43] = 1.0
+    assert torch.equal(_motion(x, 0, generator_of(0, 3)), x)
+    smeared = _motion(x, 1, generator_of(0, 3))
+    torch.testing.assert_close(smeared.sum(dim=(1, 2, 3)), x.sum(dim=(1, 2, 3)), rtol=0.02, atol=0)
+    soft = ((smeared > 0.05) & (smeared < 0.95)).sum(dim=(1, 2, 3))
+    assert (soft > 0).all()
+    assert len(soft.unique()) > 1, "each photo along its own line"
+    half = _motion(x[:1].expand(400, 1, 65, 65), 0.5, generator_of(0, 4))
+    assert 140 < (half == x[0]).flatten(1).all(dim=1).sum() < 260
 
 
 def test_maps_move_and_turn_as_they_say():
