@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from attack.commands import ENDPOINT_HELP
 from model.errors import ConfigError, UserError
 
 
@@ -13,7 +14,7 @@ def evaluate(
     images: Annotated[Path | None, typer.Option(help="folder with bicycle/ and bird/")] = None,
     out: Annotated[Path, typer.Option(help="folder for report.json and index.html")],
     bundle: Annotated[Path | None, typer.Option(help="a bundle, evaluated in this process")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="URL of a live endpoint, http://HOST:PORT")] = None,
+    endpoint: Annotated[str | None, typer.Option(help=ENDPOINT_HELP)] = None,
     callable: Annotated[str | None, typer.Option(help="MODULE:FUNCTION with the kit's signature")] = None,
     attacks: Annotated[str | None, typer.Option(help="rows, NAME or NAME:PHOTOS, with commas")] = None,
     profile: Annotated[str | None, typer.Option(help="full (the protocol) | short (an hour on a CPU)")] = None,

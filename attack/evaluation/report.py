@@ -34,7 +34,7 @@ class EvaluationSettings(BaseModel):
     kind: Literal["bundle", "endpoint", "callable"]
     """What is evaluated."""
     reference: str
-    """The bundle's folder, the endpoint's URL, or `module:function`."""
+    """The bundle's folder, the endpoint's URL or the TOML that describes it, or `module:function`."""
     images: str
     """The folder with bicycle/ and bird/."""
     attacks: tuple[str, ...] | None = None

@@ -23,7 +23,7 @@ from attack.evaluation.report import (
 from attack.evaluation.session import Session
 from attack.evaluation.subject import BundleSubject, CallableSubject, EndpointSubject, Subject
 from attack.gradient.balls import gradient_of
-from attack.wire.client import Client
+from attack.oracle import open_client
 from model.console import progress, say
 from model.errors import ConfigError, DataError
 from model.files import write_json
@@ -72,7 +72,9 @@ def open_subject(settings: EvaluationSettings, stack: ExitStack) -> Subject:
         return CallableSubject(settings.reference, settings.size)
     if settings.size is not None:
         raise ConfigError("--size is the endpoint's own; leave it out")
-    return EndpointSubject(stack.enter_context(Client(settings.reference)))
+    client = open_client(settings.reference)
+    stack.enter_context(client)
+    return EndpointSubject(client)
 
 
 def chosen_device(name: str) -> str:

@@ -21,6 +21,7 @@ from attack.evaluation.onnx_network import OnnxNetwork
 from attack.gradient.objective import Model
 from attack.spatial import KIT_SIZE
 from attack.wire.client import Client
+from attack.wire.foreign import ForeignClient
 from model.bundle import load_bundle
 from model.errors import ConfigError
 from model.folding import fold_batch_norms
@@ -148,12 +149,12 @@ class CallableSubject(Subject):
 
 
 class EndpointSubject(Subject):
-    """A live endpoint: labels alone, 8-bit pictures."""
+    """A live endpoint, ours or one that a TOML describes: labels alone, 8-bit pictures."""
 
     kind = "endpoint"
     sees_logits = False
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client | ForeignClient) -> None:
         super().__init__(client.info.input_size)
         self.client, self.reference = client, client.url
         self.batch = client.info.max_batch

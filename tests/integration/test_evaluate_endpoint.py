@@ -39,3 +39,35 @@ def test_the_warm_up_over_an_endpoint(tiny_photos, tmp_path, capsys):
     measured_first = asked - report["queries"]
     assert measured_first > 0  # the rate was measured; those pictures are in no row
     assert report["queries"] == sum(row["queries"] for row in report["attacks"])
+
+
+FOREIGN = """
+url = "{url}/predict"
+input_size = 32
+[request]
+format = "raw"
+[labels]
+bird = ["magpie"]
+bicycle = ["tandem"]
+"""
+
+
+def foreign_rule(pixels: np.ndarray) -> list[str]:
+    """`colour_rule` in another endpoint's words."""
+    words = {"bird": "magpie", "bicycle": "tandem", ABSTAIN: "neither"}
+    return [words[label] for label in colour_rule(pixels)]
+
+
+def test_an_endpoint_that_a_toml_describes_has_the_table_of_our_own(tiny_photos, tmp_path):
+    rows = []
+    for rule in (colour_rule, foreign_rule):
+        out = tmp_path / rule.__name__
+        with serving(rule, SIDE) as server:
+            (tmp_path / "there.toml").write_text(FOREIGN.format(url=server.url))
+            endpoint = server.url if rule is colour_rule else str(tmp_path / "there.toml")
+            arguments = ["evaluate", "--endpoint", endpoint, "--images", str(tiny_photos / "val"), "--limit", "2"]
+            app([*arguments, "--attacks", "clean,corruptions", "--out", str(out)], standalone_mode=False)
+        report = json.loads((out / "report.json").read_text())
+        assert report["settings"]["reference"] == endpoint
+        rows.append(report["images"])
+    assert rows[0] == rows[1]
