@@ -67,6 +67,8 @@ class Plan:
     problem: Problem
     needs_start: bool = True
     """Whether an attack that finds nothing wrong at all has failed; else the photo is robust to it."""
+    attack_abstained: bool = False
+    """Whether a photo that is abstained on is attacked all the same: its wrong answer is still to be found."""
 
 
 class Track:
@@ -86,6 +88,8 @@ class Track:
         self._keys: list[bytes] = []
         self._asked: list[bytes] = []
         self._expected: str | None = None
+        self._clean = outcome.label
+        """What the clean photo was answered."""
         self._course = self._run()
         self._take(next(self._course))
 
@@ -151,7 +155,7 @@ class Track:
         if self.outcome.queries // REPEAT_EVERY <= self.outcome.repeats:
             return pictures
         adversarial = self.outcome.adversarial if self.outcome.repeats % 2 else None
-        self._expected = self.outcome.label if adversarial is None else self.wrong
+        self._expected = self._clean if adversarial is None else self.wrong
         again = self.plan.clean if adversarial is None else adversarial
         return np.concatenate([pictures, again[None]])
 
@@ -165,8 +169,8 @@ class Track:
 
     def _run(self) -> Generator[Pixels, list[str], None]:
         """The protocol: clean photo, mapped photo, attack."""
-        clean = (yield self.plan.clean[None])[0]
-        if clean != self.outcome.label:
+        self._clean = clean = (yield self.plan.clean[None])[0]
+        if clean == self.wrong or (clean == ABSTAIN and not self.plan.attack_abstained):
             self.outcome.status = "abstained" if clean == ABSTAIN else "misclassified"
             return
         if self.plan.mapped is not None and (yield self.plan.mapped[None])[0] == self.wrong:

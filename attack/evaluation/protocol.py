@@ -73,14 +73,20 @@ def _grid(title: str, grid: Grid) -> Row:
     )
 
 
-def _walk(title: str, attack: str, queries: int, most: int | None = None) -> Row:
+def _walk(title: str, walk: walks.Walk, most: int | None = None) -> Row:
     def run(session: Session, photos: Sequence[Photo], report: Report, pool: Sequence[Photo]) -> Result:
-        return walks.run_walk(session, photos, report, pool, attack, queries)
+        return walks.run_walk(session, photos, report, pool, walk)
 
     def parameters(size: int) -> dict[str, Any]:
-        return {"attack": attack, "max_queries": queries, "max_l2": walks.max_l2(size), "first": "random spatial map"}
+        return {
+            "attack": walk.attack,
+            "max_queries": walk.queries,
+            "max_l2": walks.max_l2(size),
+            "first": "random spatial map",
+            "end": "within the limit" if walk.kit else "all queries spent, then pushed to the limit",
+        }
 
-    return Row(title, run, "labels", queries, parameters, most)
+    return Row(title, run, "labels", walk.queries, parameters, most)
 
 
 def _spsa() -> Row:
@@ -124,7 +130,8 @@ def _search(
         threshold = float("-inf") if subject.abstain_below is None else subject.abstain_below
 
         def search(x: Tensor, y: Tensor, seeds: Sequence[int]) -> Attacked:
-            subject.queries += len(x) * settings_at(subject.input_size).passes if needs == "gradients" else 0
+            if needs == "gradients":
+                subject.count(len(x) * settings_at(subject.input_size).passes)
             return attack(model, x, y, seeds, settings_at(subject.input_size), threshold)
 
         most = gradient_batch(subject) if needs == "gradients" else subject.batch
@@ -153,9 +160,12 @@ ROWS: Final[dict[str, Row]] = {
     "spatial": _grid("spatial grid (as the kit ran it)", KIT),
     "spatial-documented": _grid("spatial grid (as documented)", DOCUMENTED),
     "spsa": _spsa(),
-    "boundary": _walk("boundary after a random spatial map", "boundary", walks.KIT_QUERIES, most=100),
+    "boundary": _walk(
+        "boundary after a random spatial map", walks.Walk("boundary", walks.KIT_QUERIES, kit=True), most=100
+    ),
     "label-only": _walk(
-        f"label-only, {LABEL_ONLY_QUERIES:,} queries, after a random spatial map", LABEL_ONLY, LABEL_ONLY_QUERIES
+        f"label-only, {LABEL_ONLY_QUERIES:,} queries, after a random spatial map",
+        walks.Walk(LABEL_ONLY, LABEL_ONLY_QUERIES),
     ),
     "pgd": _pgd("PGD-50, L-inf 16/255, after a random spatial map", PGD("l_inf", EPSILON, PGD_STEPS)),
     "pgd-restarts": _pgd(

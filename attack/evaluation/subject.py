@@ -7,6 +7,7 @@ abstention, an abstention worse than the right answer.
 
 import importlib
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -61,11 +62,17 @@ class Subject(ABC):
         self.batch = max(1, min(self.pixels_together // input_size**2, most))
         """Pictures that are answered together at best."""
         self.queries = 0
+        self._counting = threading.Lock()
+
+    def count(self, pictures: int) -> None:
+        """Add to `queries`; from any thread."""
+        with self._counting:
+            self.queries += pictures
 
     @torch.inference_mode()
     def logits(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) in [0, 1] -> (N, 2) float32 logits, bicycle first, on the CPU."""
-        self.queries += len(x)
+        self.count(len(x))
         n_parts = max(1, round(len(x) / self.batch))
         return torch.cat([self._answer(part).float().cpu() for part in x.chunk(n_parts)])
 

@@ -1,10 +1,11 @@
 """The rows that walk by labels alone: the kit's boundary attack, and the strongest such attack on a short budget.
 
 D values of a picture, S side. They run on the generators of `attack.decision`, pooled by the scheduler of `attack`;
-every probe is an 8-bit picture.
+every probe is an 8-bit picture. The attacks see labels; the logits of what they end with are for the score alone.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,6 +20,7 @@ from attack.evaluation.subject import EndpointSubject, Subject, to_pixels, to_te
 from attack.scheduler import Scheduler
 from attack.spatial import KIT_SIZE
 from attack.track import Outcome, Plan, Track
+from model.answers import answers
 from model.console import Report
 from model.labels import CLASSES
 from model.photos import Photo
@@ -28,7 +30,31 @@ KIT_L2 = 10.0
 """The kit's limit on 224 x 224 pictures in [0, 1]."""
 KIT_QUERIES = 137_500
 """5,000 steps of 25 directions, and the spherical probes of every tenth step: the kit's attack asks no more often."""
+PUSHES = (1.0, 0.75, 0.5, 0.25)
+"""Parts of the way from the nearest wrong answer out to the limit that are asked at the end."""
 SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Which attack walks, on how many queries a photo, and what becomes of what it finds."""
+
+    attack: str
+    queries: int
+    kit: bool = False
+    """The kit's protocol: the answer is the larger logit's class, and the walk ends once it is within the limit. A
+    picture that just crosses the boundary has hardly any confidence, and of few queries most are left. Else the model
+    abstains as its service does, all queries are spent, and what is found is pushed on to the limit."""
+
+    @property
+    def steps(self) -> int:
+        """Queries of the walk itself."""
+        return self.queries if self.kit else max(1, self.queries - len(PUSHES))
+
+    def course(self, problem: Problem, limit: float) -> Attack:
+        """The attack on one photo."""
+        walk = ATTACKS[self.attack](problem)
+        return _until(walk, limit, problem) if self.kit else walk
 
 
 def max_l2(size: int) -> float:
@@ -37,39 +63,39 @@ def max_l2(size: int) -> float:
 
 
 class SubjectOracle:
-    """A subject as the scheduler wants it. In this process the answer is the larger logit's class, as in the kit."""
+    """A subject as the scheduler wants it. With `abstains` it answers as its service would; an endpoint always does."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, *, abstains: bool) -> None:
         self.subject = subject
+        threshold = subject.abstain_below if abstains else None
+        self.abstain_below = -np.inf if threshold is None else threshold
         self.input_size, self.max_batch, self.identity = subject.input_size, subject.batch, subject.identity
         self.slots = self.max_slots = subject.parallel
 
     def labels(self, pixels: Pixels) -> list[str]:
         """uint8 (N, S, S, 3) -> N labels."""
         if isinstance(self.subject, EndpointSubject):
-            self.subject.queries += len(pixels)
+            self.subject.count(len(pixels))
             return self.subject.labels(pixels)
-        logits = self.subject.logits(to_tensor(pixels))
-        return [CLASSES[int(bird > bicycle)] for bicycle, bird in logits.tolist()]
+        return answers(self.subject.logits(to_tensor(pixels)).numpy(), self.abstain_below)
 
     def label_of_png(self, png: bytes) -> str:
         """A PNG as a user would send it."""
         return self.labels(load_square(png, self.input_size)[None])[0]
 
 
-def run_walk(
-    session: Session, photos: Sequence[Photo], report: Report, pool: Sequence[Photo], attack: str, queries: int
-) -> Result:
-    """Walk from a photo of the other class, drawn from `pool`, towards each mapped photo.
+def run_walk(session: Session, photos: Sequence[Photo], report: Report, pool: Sequence[Photo], walk: Walk) -> Result:
+    """Walk from a photo of the other class, drawn from `pool`, towards each mapped photo; judge the end by its logits.
 
-    A walk ends as soon as it is within the limit, as the kit's does; what ends farther away is projected onto the ball.
+    What ends beyond the limit is projected onto the ball.
     """
     limit = max_l2(session.size)
-    tracks = (_track(session, chunk, pool, attack, queries, limit) for chunk in session.chunks(photos, most=1))
+    tracks = (_track(session, chunk, pool, walk, limit) for chunk in session.chunks(photos, most=1))
     places = {photo.name: place for place, photo in enumerate(photos)}
     logits = np.zeros((len(photos), 2), np.float32)
     gallery, at_the_limit = Gallery(), dict[str, Shot]()
-    scheduler = Scheduler(SubjectOracle(session.subject), max_active=max(SIDE_BY_SIDE, session.subject.batch))
+    oracle = SubjectOracle(session.subject, abstains=not walk.kit)
+    scheduler = Scheduler(oracle, max_active=max(SIDE_BY_SIDE, session.subject.batch))
     records = []
     done = 0
 
@@ -77,16 +103,17 @@ def run_walk(
         report(done, queries=f"{session.subject.queries:,}")
 
     for track in scheduler.run(tracks, show):
-        if track.outcome.refusal is not None:  # a photo that was not attacked must not count as one that withstood
-            raise track.outcome.refusal
-        photo = photos[places[track.outcome.name]]
-        final = _final(track.outcome, limit)
+        outcome = track.outcome
+        if outcome.refusal is not None:  # a photo that was not attacked must not count as one that withstood
+            raise outcome.refusal
+        photo = photos[places[outcome.name]]
+        final = _final(outcome, limit) if walk.kit else to_tensor(_pushed(oracle, outcome, limit)[None])
         answer = session.subject.logits(final)
         logits[places[photo.name]] = answer[0].numpy()
-        _show(session, gallery, photo, track.outcome, final, answer)
-        if places[photo.name] < gallery.most and track.outcome.adversarial is not None:
-            at_the_limit[photo.name] = _shot_at(session, photo, track.outcome, limit)
-        records.append({"photo": photo.name, "l2": track.outcome.l2, "queries": track.outcome.queries})
+        _show(session, gallery, photo, outcome, final, answer)
+        if places[photo.name] < gallery.most and outcome.adversarial is not None:
+            at_the_limit[photo.name] = _shot_at(session, photo, outcome, limit)
+        records.append({"photo": photo.name, "l2": outcome.l2, "queries": outcome.queries})
         done += 1
     report(done)
     records.sort(key=lambda record: places[str(record["photo"])])
@@ -94,22 +121,20 @@ def run_walk(
     return Result(list(photos), logits, gallery.shots, detail)
 
 
-def _track(session: Session, chunk: Chunk, pool: Sequence[Photo], attack: str, queries: int, limit: float) -> Track:
+def _track(session: Session, chunk: Chunk, pool: Sequence[Photo], walk: Walk, limit: float) -> Track:
     (photo,) = chunk.photos
     pixels = to_pixels(mapped(session, chunk))[0]
-    rng = np.random.default_rng(session.seed_of(photo, attack))
+    rng = np.random.default_rng(session.seed_of(photo, walk.attack))
     others = partial(
         _others, session, [other for other in pool if other.label != photo.label], int(rng.integers(2**32))
     )
-    problem = Problem(pixels.astype(np.float32).ravel(), session.size, rng, others, queries)
-    return Track(
-        Outcome(photo.name, CLASSES[photo.label]), Plan(pixels, None, None, partial(_until, attack, limit), problem)
-    )
+    problem = Problem(pixels.astype(np.float32).ravel(), session.size, rng, others, walk.steps)
+    plan = Plan(pixels, None, None, partial(walk.course, limit=limit), problem, attack_abstained=True)
+    return Track(Outcome(photo.name, CLASSES[photo.label]), plan)
 
 
-def _until(attack: str, limit: float, problem: Problem) -> Attack:
-    """The attack, ended once a wrongly answered probe lies within `limit` in [0, 1] units."""
-    walk = ATTACKS[attack](problem)
+def _until(walk: Attack, limit: float, problem: Problem) -> Attack:
+    """The walk, ended once a wrongly answered probe lies within `limit` in [0, 1] units."""
     probes = next(walk, None)
     while probes is not None:
         hits = yield probes
@@ -135,6 +160,43 @@ def _final(outcome: Outcome, limit: float) -> Tensor:
         return original
     offset = to_tensor(outcome.adversarial[None]) - original
     return original + offset * min(1.0, limit / max(outcome.l2, 1e-12))
+
+
+def _pushed(oracle: SubjectOracle, outcome: Outcome, limit: float) -> Pixels:
+    """(S, S, 3) what the walk's direction is worth: the farthest picture within the limit that is answered wrongly.
+
+    Where the boundary lies beyond the limit, the picture at the limit; where none was needed or found, the original.
+    """
+    assert outcome.original is not None
+    if outcome.adversarial is None or outcome.l2 is None:
+        return outcome.original
+    if outcome.l2 >= limit:
+        return _at_most(outcome, limit)
+    pushed = np.stack([_at_most(outcome, outcome.l2 + part * (limit - outcome.l2)) for part in PUSHES])
+    outcome.queries += len(pushed)
+    wrong = CLASSES[1 - CLASSES.index(outcome.label)]
+    found = (picture for picture, label in zip(pushed, oracle.labels(pushed), strict=True) if label == wrong)
+    return next(found, outcome.adversarial)
+
+
+def _at_most(outcome: Outcome, reach: float) -> Pixels:
+    """(S, S, 3) the farthest 8-bit picture from the original through the adversarial with an L2 of at most `reach`.
+
+    Values stop at 0 and 255, so that the line may have to be followed farther than `reach`.
+    """
+    assert outcome.original is not None
+    assert outcome.adversarial is not None
+    assert outcome.l2 is not None
+    original = outcome.original.astype(np.float32)
+    way = outcome.adversarial - original
+    low, high = 0.0, 2 * max(1.0, reach / max(outcome.l2, 1e-12))
+    for _ in range(20):  # the distance never falls along the line, rounded or not
+        middle = (low + high) / 2
+        offset = np.rint((original + middle * way).clip(0, 255)) - original
+        inside = float(np.linalg.norm(offset)) <= reach * 255
+        low, high = (middle, high) if inside else (low, middle)
+    picture: Pixels = np.rint((original + low * way).clip(0, 255)).astype(np.uint8)
+    return picture
 
 
 def _shot_at(session: Session, photo: Photo, outcome: Outcome, limit: float) -> Shot:

@@ -3,6 +3,8 @@
 import json
 import re
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from attack.evaluation.subject import (
     VOTES,
     BundleSubject,
     CallableSubject,
+    EndpointSubject,
     Subject,
     find_callable,
     fold_batch_norms,
@@ -31,9 +34,13 @@ from attack.gradient.objective import objective, split
 from attack.gradient.pgd import PGD, pgd
 from attack.gradient.spsa import SPSA
 from attack.spatial import SpatialRange
+from attack.track import Outcome
+from attack.wire.messages import Info
+from model.answers import answers
 from model.architecture import Architecture, PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, save_bundle
 from model.errors import ConfigError, DataError, RefusedError
+from model.labels import ABSTAIN, CLASSES
 from trades_bob import app
 
 pytestmark = pytest.mark.unit
@@ -229,7 +236,7 @@ def test_a_search_runs_chunk_by_chunk(photos):
 
 def test_the_walk_ends_within_the_limit_or_on_the_ball(photos):
     session = Session(Linear(batch=16), seed=0)
-    result = walks.run_walk(session, photos[:4], silent, photos, "boundary", 400)
+    result = walks.run_walk(session, photos[:4], silent, photos, walks.Walk("boundary", 400, kit=True))
     limit = walks.max_l2(SIDE)
     assert limit == pytest.approx(10 * 32 / 224)
     by_name = {record["photo"]: record for record in result.detail["walks"]}
@@ -246,7 +253,7 @@ def test_the_walk_ends_within_the_limit_or_on_the_ball(photos):
 
 def test_a_walk_stops_as_soon_as_it_is_near_enough(photos):
     easy = Session(Linear(batch=16, gain=1e-3), seed=0)
-    result = walks.run_walk(easy, photos[:2], silent, photos, "boundary", 1500)
+    result = walks.run_walk(easy, photos[:2], silent, photos, walks.Walk("boundary", 1500, kit=True))
     near = [record for record in result.detail["walks"] if record["l2"] <= walks.max_l2(SIDE)]
     assert all(record["queries"] < 1500 for record in near)
 
@@ -261,7 +268,104 @@ def test_a_photo_whose_walk_is_refused_does_not_count_as_one_that_withstood(phot
     asked, answer = [], walks.SubjectOracle.labels
     monkeypatch.setattr(walks.SubjectOracle, "labels", refuse_the_second)
     with pytest.raises(RefusedError, match="422"):
-        walks.run_walk(Session(Linear(batch=16), seed=0), photos[:1], silent, photos, "boundary", 400)
+        walks.run_walk(Session(Linear(batch=16), seed=0), photos[:1], silent, photos, walks.Walk("boundary", 400))
+
+
+def test_the_kits_walk_ends_at_the_boundary_and_ours_as_sure_of_its_mistake_as_the_limit_allows(photos, monkeypatch):
+    monkeypatch.setattr(walks, "max_l2", lambda _: 20.0)
+    some, margins = photos[:4], {}
+    for kit in (True, False):
+        session = Session(Linear(batch=16), seed=0)
+        result = walks.run_walk(session, some, silent, photos, walks.Walk("auto", 150, kit))
+        margins[kit] = objective(torch.from_numpy(result.logits), labels_of(some))
+        assert all(record["l2"] < 20 for record in result.detail["walks"])
+        assert all((record["queries"] < 100) == kit for record in result.detail["walks"])
+        assert all(record["queries"] <= 150 for record in result.detail["walks"])
+        assert session.subject.queries == sum(record["queries"] for record in result.detail["walks"]) + 8
+    assert bool((margins[True] >= 0).all())
+    assert bool((margins[False] > margins[True] + 0.5).all())
+
+
+class Mean:
+    """Bird where the mean level lies within bounds."""
+
+    def __init__(self, low, high):
+        self.low, self.high = low, high
+
+    def labels(self, pixels):
+        return [CLASSES[int(self.low < picture.mean() < self.high)] for picture in pixels]
+
+
+@pytest.mark.parametrize(
+    ("limit", "bounds", "expected"),
+    [
+        (20, (109, 999), 120),  # all the way
+        (20, (109, 119), 117),  # what lies beyond is right again: of three quarters, a half, a quarter the farthest
+        (20, (109, 114), 112),
+        (20, (109, 111), 110),  # what the walk found
+        (6, (109, 999), 106),  # the boundary lies beyond the limit
+        (6.9, (109, 999), 106),  # never farther, rounded or not
+    ],
+)
+def test_what_a_walk_found_is_pushed_to_the_limit_as_far_as_it_stays_wrong(limit, bounds, expected):
+    length = np.sqrt(3 * SIDE * SIDE) / 255
+    original, found = np.full((2, SIDE, SIDE, 3), [[[[100]]], [[[110]]]], np.uint8)
+    outcome = Outcome("bicycle/a.png", "bicycle", original=original, adversarial=found, l2=10 * length, queries=7)
+    pushed = walks._pushed(Mean(*bounds), outcome, limit * length + 1e-6)
+    assert (pushed == expected).all()
+    assert outcome.queries == (11 if limit > 10 else 7)
+
+
+def test_a_push_stops_at_white_where_it_must_and_goes_on_elsewhere():
+    original, found = np.full((2, SIDE, SIDE, 3), 245, np.uint8)
+    found[..., 0], found[..., 1] = 255, 235
+    outcome = Outcome("bicycle/a.png", "bicycle", original=original, adversarial=found, l2=0.0)
+    outcome.l2 = float(np.linalg.norm(found.astype(float) - original)) / 255
+    pushed = walks._at_most(outcome, 1.5 * outcome.l2).astype(float)
+    assert (pushed[..., 0] == 255).all()
+    assert (pushed[..., 1] < 228).all()
+    assert np.linalg.norm(pushed - original) / 255 <= 1.5 * outcome.l2
+
+
+class Service:
+    """Answers as a service of a subject would: labels, abstentions among them."""
+
+    url, max_slots = "http://127.0.0.1:9", 1
+
+    def __init__(self, subject):
+        self.subject, self.pace, self.slots = subject, self, 1
+        self.info = Info(SIDE, subject.batch, {})
+
+    def predict_batch(self, pixels):
+        return answers(self.subject.logits(to_tensor(pixels)).numpy(), self.subject.abstain_below)
+
+
+def test_a_walk_in_process_is_the_walk_over_an_endpoint(photos):
+    subject = Linear(batch=16)
+    some = photos[:6]
+    start = torch.cat(
+        [subject.forward(mapped(Session(subject, 0), chunk)) for chunk in Session(subject, 0).chunks(some)]
+    )
+    subject.abstain_below = float(start.max(dim=1).values.median())
+    walk = walks.Walk("auto", 120)
+    here = walks.run_walk(Session(subject, seed=0), some, silent, photos, walk)
+    there = walks.run_walk(Session(EndpointSubject(Service(subject)), seed=0), some, silent, photos, walk)
+    assert here.detail["walks"] == there.detail["walks"]
+    assert answers(here.logits, subject.abstain_below) == read_votes(there.logits)
+    abstained = [answer == ABSTAIN for answer in answers(start.numpy(), subject.abstain_below)]
+    assert any(abstained)
+    assert all(record["queries"] > 1 for record in here.detail["walks"])  # an abstention may still be made a mistake
+
+
+def test_pictures_are_counted_from_many_threads(session):
+    class Slow(int):
+        def __radd__(self, other):
+            time.sleep(0.002)
+            return int(other) + int(self)
+
+    with ThreadPoolExecutor(8) as executor:
+        list(executor.map(session.subject.count, [Slow(1)] * 40))
+    assert session.subject.queries == 40
 
 
 def test_votes_order_wrong_before_abstain_before_right():
