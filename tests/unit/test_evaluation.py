@@ -36,6 +36,7 @@ from attack.gradient.spsa import SPSA
 from attack.spatial import SpatialRange
 from attack.track import Outcome
 from attack.wire.messages import Info
+from benchmarks.evaluate import finished
 from model.answers import answers
 from model.architecture import Architecture, PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, save_bundle
@@ -626,6 +627,20 @@ def test_the_command_that_repeats_a_run_is_on_the_page():
         "trades-bob evaluate --bundle b --images 'my photos' --attacks clean,pgd:9 "
         "--profile full --limit 4 --seed 0 --device cpu --out DIR"
     )
+
+
+def test_a_finished_report_is_a_benchmark_without_a_second_run(defence, tiny_photos, tmp_path):
+    settings = settings_for(defence, tiny_photos / "val", attacks=("clean", "corruptions"), limit=2)
+    report = evaluate(settings, tmp_path)
+    name, found = finished(read_report(tmp_path))
+    assert name == f"evaluate_report_{SIDE}px"
+    assert list(found["rows"]) == ["clean", "corruptions"]
+    assert found["rows"]["corruptions"] == {
+        "photos": 2,
+        "seconds": report["attacks"][1]["seconds"],
+        "queries": 2 * 17,
+    }
+    assert found["run_on"]["torch"] == torch.__version__
 
 
 def test_pixels_and_tensors_go_round():
