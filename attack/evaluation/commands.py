@@ -72,7 +72,10 @@ def _settings(earlier: dict[str, Any] | None, given: dict[str, Any]) -> Any:
 
     from attack.evaluation.report import EvaluationSettings
 
-    fields = {**(earlier["settings"] if earlier else {}), **given}
+    inherited = dict(earlier["settings"]) if earlier else {}
+    if given.get("kind") == "endpoint":
+        inherited.pop("size", None)  # another subject's; an endpoint has its own
+    fields = {**inherited, **given}
     if "reference" not in fields:
         raise ConfigError("what is to be evaluated? Give --bundle DIR, --endpoint URL or --callable MODULE:FUNCTION")
     if "images" not in fields:

@@ -52,7 +52,7 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
         announce(session, planned, rate)
         started = time.monotonic()
         rows, left_out = run_rows(session, planned, photos)
-        report = build(settings, session, chosen, rows, left_out, time.monotonic() - started)
+        report = build(settings, session, chosen, photos, rows, left_out, time.monotonic() - started)
     write_json(out / "report.json", report)
     write_page(out, report, {row.name: row.result for row in rows}, beside)
     return report
@@ -178,18 +178,19 @@ def build(
     settings: EvaluationSettings,
     session: Session,
     photos: Sequence[Photo],
+    pool: Sequence[Photo],
     rows: Sequence[Scored],
     left_out: Sequence[dict[str, str]],
     seconds: float,
 ) -> dict[str, Any]:
-    """The whole report."""
+    """The whole report. Its digest is of the `pool`: the draw of the photos and the starts of walks come from it."""
     subject = session.subject
     table = [*rows, worst_of_all(rows, session)] if len(rows) > 1 else rows
     return {
         "version": REPORT_VERSION,
         "settings": settings.model_dump(),
         "model": subject.describe(),
-        "photos": {"n": len(photos), "sha256": photos_digest(photos)},
+        "photos": {"n": len(photos), "sha256": photos_digest(pool)},
         "environment": environment(subject.device),
         "coverage": COVERAGE,
         "attacks": [entry(row, subject) for row in table],

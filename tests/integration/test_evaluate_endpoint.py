@@ -41,6 +41,17 @@ def test_the_warm_up_over_an_endpoint(tiny_photos, tmp_path, capsys):
     assert report["queries"] == sum(row["queries"] for row in report["attacks"])
 
 
+def test_a_report_with_a_size_is_repeated_against_an_endpoint_of_its_own_size(tiny_photos, tmp_path):
+    settings = {"kind": "bundle", "reference": "gone", "images": str(tiny_photos / "val"), "size": 64}
+    earlier = {"version": 1, "settings": settings | {"attacks": ["clean"], "limit": 2}, "attacks": []}
+    earlier |= {"photos": {"sha256": ""}, "model": {"sha256": ""}}
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    with serving(colour_rule, SIDE) as server:
+        arguments = ["evaluate", "--from", str(tmp_path / "earlier.json"), "--endpoint", server.url]
+        app([*arguments, "--out", str(tmp_path)], standalone_mode=False)
+    assert json.loads((tmp_path / "report.json").read_text())["model"]["input_size"] == SIDE
+
+
 FOREIGN = """
 url = "{url}/predict"
 input_size = 32

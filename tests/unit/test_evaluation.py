@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from attack.evaluation import protocol, transforms, walks
 from attack.evaluation.corruptions import corrupt
 from attack.evaluation.grid import DOCUMENTED, KIT, Grid, bordered, moved
 from attack.evaluation.page import command_of, read_report
-from attack.evaluation.report import EvaluationSettings, Scored, same_table, scores, worst_of_all
+from attack.evaluation.report import EvaluationSettings, Scored, changed_inputs, same_table, scores, worst_of_all
 from attack.evaluation.run import all_photos, duration, evaluate, expected_s
 from attack.evaluation.searches import mapped, random_maps, run_search, run_spsa
 from attack.evaluation.session import Gallery, Result, Session, Shot
@@ -627,6 +628,16 @@ def test_the_command_that_repeats_a_run_is_on_the_page():
         "trades-bob evaluate --bundle b --images 'my photos' --attacks clean,pgd:9 "
         "--profile full --limit 4 --seed 0 --device cpu --out DIR"
     )
+
+
+def test_the_digest_knows_the_photos_that_walks_may_start_from(defence, tiny_photos, tmp_path):
+    folder = shutil.copytree(tiny_photos / "val", tmp_path / "val")
+    settings = settings_for(defence, folder, attacks=("clean",), limit=2)
+    before = evaluate(settings, tmp_path / "a")
+    drawn = {image["photo"] for image in before["images"]}
+    other = next(photo for photo in all_photos(folder, seed=0) if photo.name not in drawn)
+    other.path.write_bytes(other.path.read_bytes() + b"\0")
+    assert changed_inputs(before, evaluate(settings, tmp_path / "b")) == ["photos"]
 
 
 def test_a_finished_report_is_a_benchmark_without_a_second_run(defence, tiny_photos, tmp_path):
