@@ -42,9 +42,8 @@ class Walk:
     attack: str
     queries: int
     kit: bool = False
-    """The kit's protocol: the answer is the larger logit's class, and the walk ends once it is within the limit. A
-    picture that just crosses the boundary has hardly any confidence, and of few queries most are left. Else the model
-    abstains as its service does, all queries are spent, and what is found is pushed on to the limit."""
+    """The kit's protocol: the walk ends once it is within the limit. A picture that just crosses the boundary has
+    hardly any confidence. Else all queries are spent, and what is found is pushed on to the limit."""
 
     @property
     def steps(self) -> int:
@@ -63,12 +62,14 @@ def max_l2(size: int) -> float:
 
 
 class SubjectOracle:
-    """A subject as the scheduler wants it. With `abstains` it answers as its service would; an endpoint always does."""
+    """A subject as the scheduler wants it.
 
-    def __init__(self, subject: Subject, *, abstains: bool) -> None:
+    In this process the answer is the larger logit's class, as in the kit, whose score finds its own threshold
+    afterwards; an endpoint abstains as it does, and an abstention is no mistake.
+    """
+
+    def __init__(self, subject: Subject) -> None:
         self.subject = subject
-        threshold = subject.abstain_below if abstains else None
-        self.abstain_below = -np.inf if threshold is None else threshold
         self.input_size, self.max_batch, self.identity = subject.input_size, subject.batch, subject.identity
         self.slots = self.max_slots = subject.parallel
 
@@ -77,7 +78,7 @@ class SubjectOracle:
         if isinstance(self.subject, EndpointSubject):
             self.subject.count(len(pixels))
             return self.subject.labels(pixels)
-        return answers(self.subject.logits(to_tensor(pixels)).numpy(), self.abstain_below)
+        return answers(self.subject.logits(to_tensor(pixels)).numpy(), -np.inf)
 
     def label_of_png(self, png: bytes) -> str:
         """A PNG as a user would send it."""
@@ -94,7 +95,7 @@ def run_walk(session: Session, photos: Sequence[Photo], report: Report, pool: Se
     places = {photo.name: place for place, photo in enumerate(photos)}
     logits = np.zeros((len(photos), 2), np.float32)
     gallery, at_the_limit = Gallery(), dict[str, Shot]()
-    oracle = SubjectOracle(session.subject, abstains=not walk.kit)
+    oracle = SubjectOracle(session.subject)
     scheduler = Scheduler(oracle, max_active=max(SIDE_BY_SIDE, session.subject.batch))
     records = []
     done = 0

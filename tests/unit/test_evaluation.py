@@ -342,21 +342,20 @@ class Service:
         return answers(self.subject.logits(to_tensor(pixels)).numpy(), self.subject.abstain_below)
 
 
-def test_a_walk_in_process_is_the_walk_over_an_endpoint(photos):
+@pytest.mark.parametrize("abstains", [False, True])
+def test_a_walk_in_process_is_the_walk_over_an_endpoint_that_never_abstains(photos, abstains):
     subject = Linear(batch=16)
-    some = photos[:6]
-    start = torch.cat(
-        [subject.forward(mapped(Session(subject, 0), chunk)) for chunk in Session(subject, 0).chunks(some)]
-    )
-    subject.abstain_below = float(start.max(dim=1).values.median())
+    some, session = photos[:6], Session(subject, seed=0)
+    start = torch.cat([subject.forward(mapped(session, chunk)) for chunk in session.chunks(some)])
+    threshold = float(start.max(dim=1).values.median())
     walk = walks.Walk("auto", 120)
-    here = walks.run_walk(Session(subject, seed=0), some, silent, photos, walk)
+    subject.abstain_below = threshold  # plays no part in process
+    here = walks.run_walk(session, some, silent, photos, walk)
+    subject.abstain_below = threshold if abstains else -np.inf
     there = walks.run_walk(Session(EndpointSubject(Service(subject)), seed=0), some, silent, photos, walk)
-    assert here.detail["walks"] == there.detail["walks"]
-    assert answers(here.logits, subject.abstain_below) == read_votes(there.logits)
-    abstained = [answer == ABSTAIN for answer in answers(start.numpy(), subject.abstain_below)]
-    assert any(abstained)
-    assert all(record["queries"] > 1 for record in here.detail["walks"])  # an abstention may still be made a mistake
+    assert (here.detail["walks"] == there.detail["walks"]) == (not abstains)
+    assert (ABSTAIN in answers(start.numpy(), subject.abstain_below)) == abstains
+    assert all(record["queries"] > 1 for record in there.detail["walks"])  # an abstention may still be made a mistake
 
 
 def test_pictures_are_counted_from_many_threads(session):
