@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal
 
+from attack.decision.auto import auto
 from attack.decision.boundary import TUNED, boundary
 from attack.decision.cgba import cgba
 from attack.decision.hopskipjump import hopskipjump
@@ -25,7 +26,7 @@ def _corruptions(problem: Problem) -> Attack:
 
 
 ATTACKS: Final[dict[str, Callable[[Problem], Attack]]] = {
-    "auto": regression,
+    "auto": auto,
     "boundary": boundary,
     "boundary-tuned": partial(boundary, parameters=TUNED),
     "hopskipjump": hopskipjump,

@@ -6,13 +6,19 @@ from typing import Final
 
 import numpy as np
 
-from attack.decision.problem import Hits, Problem, Vector, norm, to_lattice
+from attack.decision.problem import Hits, Problem, Vector, distances, norm, to_lattice
 from attack.decision.subspace import low_frequency
 from model.pixels import Pixels
 
 MAX_PHOTOS: Final = 25
 SPATIAL_MAPS: Final = 10
 NOISE_LEVELS: Final = np.linspace(0.1, 1.0, 10, dtype=np.float32)
+NOISE_BAND: Final = (12, 24)
+"""Frequencies, in half periods a side."""
+NOISE_LENGTHS: Final = (14.0, 21.0, 30.0, 42.0)
+"""Pixel units, root mean square."""
+BLURS: Final = (4, 6, 8, 12, 16)
+"""Lowest frequencies that are left, a side."""
 Search = Generator[Pixels, Hits, Vector]
 Start = Generator[Pixels, Hits, Vector | None]
 
@@ -28,15 +34,22 @@ def find_start(problem: Problem, tolerance: float = 1e-2) -> Start:
 
 
 def best_start(
-    problem: Problem, photos: int = 10, cutoffs: tuple[int, ...] = (24, 12), tolerance: float = 1e-2
+    problem: Problem,
+    photos: int = 10,
+    cutoffs: tuple[int, ...] = (24, 12),
+    tolerance: float = 1e-2,
+    copies: Pixels | None = None,
 ) -> Start:
     """As `find_start`, but the nearest of several.
 
-    Every further photo costs one query unless its line to the original is cut at least 15 % nearer. Then fine detail of
-    the difference is left out if the picture stays wrong without it.
+    (N, D) `copies`, nearest first, are asked before any photo. Every further photo costs one query unless its line to
+    the original is cut at least 15 % nearer. Then fine detail of the difference is left out if the picture stays wrong
+    without it.
     """
     others = problem.others()
-    best = yield from _first(problem, others)
+    best = None if copies is None else (yield from _first_wrong(copies))
+    if best is None:
+        best = yield from _first(problem, others)
     if best is None:
         return None
     best = yield from bisect(problem, best, 0.05)
@@ -46,6 +59,29 @@ def best_start(
         smooth = low_frequency(problem.side, cutoff).low_pass(best - problem.original)
         best = yield from _nearer(problem, best, problem.original + smooth, 1.0)
     return (yield from bisect(problem, best, tolerance))
+
+
+def near_copies(problem: Problem) -> Pixels:
+    """(10, D) the original spoilt in ways that tell a network's weak frequencies, nearest first.
+
+    Brightness noise of the middle frequencies in four strengths, the low frequencies alone in five, and the
+    original without its middle ones.
+    """
+    x, side = problem.original, problem.side
+    stop = low_frequency(side, NOISE_BAND[1] + 8).low_pass(x) - low_frequency(side, NOISE_BAND[0]).low_pass(x)
+    blurred = [low_frequency(side, cutoff).low_pass(x) for cutoff in BLURS]
+    noise = _band_noise(problem)
+    spoilt = [x + np.float32(length) * noise for length in NOISE_LENGTHS] + blurred + [x - stop]
+    pictures = to_lattice(np.stack(spoilt))
+    return pictures[np.argsort(distances(problem, pictures), kind="stable")]
+
+
+def _band_noise(problem: Problem) -> Vector:
+    """(D,) one pixel unit per value, brightness alone, of the frequencies of `NOISE_BAND`."""
+    low, high = (low_frequency(problem.side, frequencies) for frequencies in NOISE_BAND)
+    grey = np.repeat(problem.rng.standard_normal((problem.side**2, 1), dtype=np.float32), 3, axis=1).ravel()
+    noise = high.low_pass(grey) - low.low_pass(grey)
+    return noise * np.float32(np.sqrt(problem.dim) / max(norm(noise), 1e-6))
 
 
 def bisect(problem: Problem, outside: Vector, tolerance: float) -> Search:
@@ -73,12 +109,15 @@ def _first(problem: Problem, others: Iterator[Pixels]) -> Start:
             return photo.astype(np.float32)
     uniform = problem.rng.uniform(0, 255, problem.dim).astype(np.float32)
     blends = to_lattice(problem.original + NOISE_LEVELS[:, None] * (uniform - problem.original))
-    hits = yield blends
-    if not hits.any():
-        blends = _maps(problem)
-        hits = yield blends
-    start: Vector | None = blends[int(hits.argmax())].astype(np.float32) if hits.any() else None
-    return start
+    start = yield from _first_wrong(blends)
+    return (yield from _first_wrong(_maps(problem))) if start is None else start
+
+
+def _first_wrong(pictures: Pixels) -> Start:
+    """(D,) the first of (N, D) pictures that is answered wrongly."""
+    hits = yield pictures
+    wrong: Vector | None = pictures[int(hits.argmax())].astype(np.float32) if hits.any() else None
+    return wrong
 
 
 def _maps(problem: Problem) -> Pixels:

@@ -50,10 +50,10 @@ class LowFrequency:
 class Coordinates:
     """The d coefficients, of frequency and colour axis, in which a normal is expected to have most of its energy."""
 
-    def __init__(self, side: int, dim: int, half: float, decay: float) -> None:
-        """Expected energy falls as 1 / (1 + (f / half)^2)^decay, f the frequency in half periods a side."""
-        f = np.arange(side)
-        spectrum = 1 / (1 + (f[:, None] ** 2 + f[None, :] ** 2) / half**2) ** decay
+    def __init__(self, side: int, dim: int, half: float, decay: float, centre: float = 0.0) -> None:
+        """Expected energy falls as 1 / (1 + ((f - centre) / half)^2)^decay, f the frequency in half periods a side."""
+        f = np.hypot(*np.ogrid[:side, :side])
+        spectrum = 1 / (1 + (f - centre) ** 2 / half**2) ** decay
         variances = spectrum[..., None] * np.array(COLOUR_VARIANCES)
         chosen = np.sort(np.argsort(-variances, axis=None, kind="stable")[:dim])
         row, column, axis = np.unravel_index(chosen, variances.shape)
@@ -92,6 +92,6 @@ def low_frequency(side: int, frequencies: int) -> LowFrequency:
 
 
 @cache
-def coordinates(side: int, dim: int, half: float, decay: float) -> Coordinates:
+def coordinates(side: int, dim: int, half: float, decay: float, centre: float = 0.0) -> Coordinates:
     """The shared coordinates."""
-    return Coordinates(side, dim, half, decay)
+    return Coordinates(side, dim, half, decay, centre)

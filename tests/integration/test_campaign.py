@@ -71,7 +71,7 @@ def test_the_count_of_queries_is_the_endpoints(pictures, tmp_path):
     assert all(image["queries"] <= 200 for image in results["images"])
 
 
-@pytest.mark.parametrize("attack", ["regression", "boundary-tuned"])
+@pytest.mark.parametrize("attack", ["auto", "boundary-tuned"])
 def test_faults_change_neither_results_nor_counts(attack, pictures, tmp_path):
     settings = {"attack": attack, "max_queries": 120, "spatial": "none", "limit": 4}
     with serving(brightness_rule, SIDE) as server:
@@ -85,7 +85,7 @@ def test_faults_change_neither_results_nor_counts(attack, pictures, tmp_path):
 
 
 def test_a_cut_journal_is_taken_up_bit_for_bit(pictures, tmp_path):
-    settings = {"attack": "regression", "max_queries": 120, "limit": 4}
+    settings = {"attack": "auto", "max_queries": 120, "limit": 4}
     with serving(brightness_rule, SIDE) as server:
         whole = attacked(server.url, pictures, tmp_path / "out", **settings)
         journal = tmp_path / "out" / "journal.jsonl"

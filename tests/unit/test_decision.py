@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.problem import Problem, distances, to_lattice
-from attack.decision.starts import find_start
+from attack.decision.starts import find_start, near_copies
 
 SIDE = 6
 DIM = 3 * SIDE * SIDE
@@ -59,7 +59,7 @@ def nearest(attack, wrong, start: np.ndarray, seed: int, budget: int, check=len)
 
 
 BUDGETS = {"boundary": 30000, "boundary-tuned": 8000, "hopskipjump": 6000, "surfree": 6000, "cgba": 8000}
-BOUNDED = [name for name in ATTACKS if name not in UNBOUNDED and name != "auto"]
+BOUNDED = [name for name in ATTACKS if name not in UNBOUNDED]
 
 
 @pytest.mark.parametrize("shape", [half_space, sphere])
@@ -134,3 +134,48 @@ def test_a_spatial_map_is_the_last_start():
 def _answered(course, probes, wrong) -> None:
     while True:
         probes = course.send(wrong(probes))
+
+
+SHARP = 32
+
+
+def _ripple() -> np.ndarray:
+    """Unit (D,): brightness of the 20th frequency along the rows."""
+    rows = np.cos(np.pi / SHARP * (np.arange(SHARP) + 0.5) * 20)
+    ripple = np.broadcast_to(rows[:, None, None], (SHARP, SHARP, 3)).ravel()
+    return ripple / np.linalg.norm(ripple)
+
+
+def _sharp(attack, budget: int) -> tuple[float, list[int]]:
+    """Distance over the nearest after the budget, and the sizes of the chunks within it; wrong beyond a ripple."""
+    normal, original = _ripple(), np.full(3 * SHARP**2, 127, np.float32)
+    photo = to_lattice((original + 1500 * normal + np.linspace(-60, 60, len(original))).astype(np.float32))
+    problem = Problem(original, SHARP, np.random.default_rng(0), lambda: iter([photo] * 12), budget)
+    course, sizes, best = attack(problem), [1], np.inf  # the clean photo
+    probes = next(course)
+    while sum(sizes) + len(probes) <= budget:
+        sizes.append(len(probes))
+        hits = (probes - original) @ normal > 400
+        best = min([best, *distances(problem, probes[hits]).tolist()])
+        probes = course.send(hits)
+    return best / 400, sizes
+
+
+def test_auto_finds_a_normal_of_the_middle_frequencies_that_regression_misses():
+    assert _sharp(ATTACKS["auto"], 400)[0] < 1.3 < _sharp(ATTACKS["regression"], 400)[0]
+
+
+@pytest.mark.parametrize("budget", [130, 155, 180, 205])
+def test_auto_ends_its_budget_with_a_finished_search(budget):
+    """What the budget cuts off is a search that had room for all its queries, never a chunk about a point."""
+    _, sizes = _sharp(ATTACKS["auto"], budget)
+    assert sum(sizes) >= budget - 1
+    assert sizes[-5:] == [1] * 5
+
+
+def test_near_copies_are_asked_from_the_nearest_on():
+    original = np.random.default_rng(0).integers(0, 256, 3 * SHARP**2).astype(np.float32)
+    problem = Problem(original, SHARP, np.random.default_rng(0), lambda: iter([]))
+    copies = near_copies(problem)
+    assert copies.shape == (10, 3 * SHARP**2)
+    assert (np.diff(distances(problem, copies)) > 0).all()
