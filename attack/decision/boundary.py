@@ -35,19 +35,33 @@ class BoundaryParameters:
     """Spherical probes that an adaptation looks back on."""
     source_window: int = 30
     """Probes with both steps that an adaptation looks back on."""
+    sphere_first: bool = True
+    """Whether, where the spherical step alone is probed, only what it turned wrong is taken on towards the original."""
+    source_shares: tuple[float, float] = (0.2, 0.5)
+    """Shares of wrong answers below and above which the source step shrinks or grows."""
 
 
 TUNED = BoundaryParameters(
-    max_directions=8, batch=4, check_every=5, spherical_window=15, source_window=15, spherical_step=3e-2
+    max_directions=8,
+    batch=4,
+    check_every=5,
+    spherical_window=15,
+    source_window=15,
+    spherical_step=3e-2,
+    sphere_first=False,
+    source_shares=(0.1, 0.25),
 )
-"""Shorter memory: the kit's adapts every thousandth step and spends a small budget on its first guess."""
+"""Shorter memory: the kit's adapts every thousandth step and spends a small budget on its first guess. What is taken
+towards the original does not wait for the answer on the sphere, and the paper's quarter of it should end wrong."""
 
 
 def boundary(problem: Problem, parameters: BoundaryParameters | None = None) -> Attack:
     """Walk along the boundary from the start that `find_start` finds.
 
     Differs from the paper and foolbox in that every point is a picture of the 8-bit lattice: steps shorter than the
-    lattice come back to the same point, so the walk ends once the source step is below a hundredth of a level.
+    lattice come back to the same point, so the walk ends once the source step is below a hundredth of a level. Of a
+    batch the nearest wrong answer is taken, not the first; where a candidate is cut off at 0 or 255, foolbox shortens
+    its source step by what the cut brought.
     """
     parameters = parameters or BoundaryParameters()
     start = yield from find_start(problem)
@@ -63,7 +77,7 @@ class _Walk:
         self.source_hits: deque[bool] = deque(maxlen=parameters.source_window)
 
     def steps(self) -> Attack:
-        for step in range(self.parameters.steps):
+        for step in range(1, self.parameters.steps + 1):
             distance = norm(self.point - self.problem.original)
             if distance * self.source_step < 1e-2:
                 return
@@ -81,16 +95,19 @@ class _Walk:
                 return
 
     def _step_with_statistics(self, distance: float) -> Attack:
-        """As `_step`, and the spherical step alone is probed beside every candidate."""
+        """As `_step`, and the spherical step alone is probed too: of every candidate."""
         for _ in range(0, self.parameters.max_directions, self.parameters.batch):
             directions = self._directions(distance, self.parameters.batch)
-            both = np.concatenate(
-                [self._at(directions, distance, 0.0), self._at(directions, distance, self.source_step)]
-            )
-            hits = yield both
-            self.spherical_hits.extend(hits[: len(directions)].tolist())
-            self.source_hits.extend(hits[len(directions) :].tolist())
-            if self._accept(both[len(directions) :][hits[len(directions) :]], distance):
+            spherical, nearer = self._at(directions, distance, 0.0), self._at(directions, distance, self.source_step)
+            if self.parameters.sphere_first:
+                spherical_hits = yield spherical
+                nearer = nearer[spherical_hits]
+                hits = (yield nearer) if len(nearer) else spherical_hits[:0]
+            else:
+                spherical_hits, hits = np.split((yield np.concatenate([spherical, nearer])), 2)
+            self.spherical_hits.extend(spherical_hits.tolist())
+            self.source_hits.extend(hits.tolist())
+            if self._accept(nearer[hits], distance):
                 return
 
     def _accept(self, wrong: Pixels, distance: float) -> bool:
@@ -125,17 +142,15 @@ class _Walk:
         return np.stack([to_lattice(length * way + self.problem.original) for way in directions])
 
     def _adapt(self) -> None:
-        """Foolbox's rule: half of the spherical steps and a quarter of the source steps should end wrong."""
-        factor = self.parameters.step_adaptation
-        if len(self.spherical_hits) == self.spherical_hits.maxlen:
-            share = sum(self.spherical_hits) / len(self.spherical_hits)
-            change = factor if share > 0.5 else 1 / factor if share < 0.2 else 1.0
-            self.spherical_step, self.source_step = self.spherical_step * change, self.source_step * change
-            if change != 1:
-                self.spherical_hits.clear()
-        if len(self.source_hits) == self.source_hits.maxlen:
-            share = sum(self.source_hits) / len(self.source_hits)
-            change = factor if share > 0.25 else 1 / factor if share < 0.1 else 1.0
-            self.source_step *= change
-            if change != 1:
-                self.source_hits.clear()
+        """Foolbox's rule: the boundary looks flat if many spherical steps end wrong, and then both steps grow."""
+        change = self._change(self.spherical_hits, 0.2, 0.5)
+        self.spherical_step, self.source_step = self.spherical_step * change, self.source_step * change
+        self.source_step *= self._change(self.source_hits, *self.parameters.source_shares)
+
+    def _change(self, hits: deque[bool], low: float, high: float) -> float:
+        """The factor that a full window asks for; the window then begins anew."""
+        share = sum(hits) / len(hits) if len(hits) == hits.maxlen else (low + high) / 2
+        if low <= share <= high:
+            return 1.0
+        hits.clear()
+        return self.parameters.step_adaptation if share > high else 1 / self.parameters.step_adaptation

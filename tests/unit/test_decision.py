@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attack.decision import ATTACKS, UNBOUNDED
+from attack.decision.boundary import BoundaryParameters, _Walk
 from attack.decision.problem import Problem, distances, to_lattice
 from attack.decision.starts import find_start, near_copies
 
@@ -179,3 +180,39 @@ def test_near_copies_are_asked_from_the_nearest_on():
     copies = near_copies(problem)
     assert copies.shape == (10, 3 * SHARP**2)
     assert (np.diff(distances(problem, copies)) > 0).all()
+
+
+def _kit_walk(rule, steps: int) -> tuple[list[np.ndarray], _Walk]:
+    """The chunks of the kit's walk from a far point, and the walk."""
+    problem = Problem(np.full(DIM, 127, np.float32), SIDE, np.random.default_rng(0), lambda: iter([]))
+    walk = _Walk(problem, np.full(DIM, 167, np.float32), BoundaryParameters(steps=steps, spherical_step=0.1))
+    course, chunks = walk.steps(), []
+    with pytest.raises(StopIteration):
+        _answered(course, next(course), lambda probes: rule(chunks.append(probes) or probes))
+    return chunks, walk
+
+
+def test_the_kits_walk_asks_the_sphere_first_every_tenth_step():
+    lengths = [[round(float(np.linalg.norm(probe - 127.0))) for probe in probes] for probes in _kit_walk(_all, 10)[0]]
+    assert [len(chunk) for chunk in lengths] == [1] * 11  # nine steps, the sphere, and what it turned wrong
+    assert abs(lengths[9][0] - lengths[8][0]) <= 1
+    assert lengths[10][0] <= lengths[9][0] - 3
+
+
+def test_the_kits_walk_takes_nothing_on_that_was_right_on_the_sphere():
+    chunks, walk = _kit_walk(lambda probes: ~_all(probes), 10)
+    assert len(chunks) == 10 * 25
+    assert len(walk.spherical_hits) == 25
+    assert not walk.source_hits
+
+
+@pytest.mark.parametrize(("wrong", "change"), [(5, 1 / 1.5), (6, 1), (15, 1), (16, 1.5)])
+def test_the_kits_source_step_wants_a_fifth_to_half_of_its_probes_wrong(wrong, change):
+    walk = _kit_walk(_all, 1)[1]
+    walk.source_hits.extend([True] * wrong + [False] * (30 - wrong))
+    walk._adapt()
+    assert walk.source_step == pytest.approx(1e-2 * change)
+
+
+def _all(probes: np.ndarray) -> np.ndarray:
+    return np.ones(len(probes), bool)
