@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from model.console import say
 from model.errors import ConfigError
 from model.labels import LABELS
 
@@ -34,7 +35,7 @@ class Journal:
         self._file = self._locked()
         try:
             if not resume:
-                self._file.truncate(0)
+                self._empty()
             if not self._load(run):
                 self._append({"run": run})
         except BaseException:
@@ -65,6 +66,11 @@ class Journal:
             file.close()
             raise ConfigError(f"{self.path}: another run is writing it; give another --out") from error
         return file  # unbuffered: a kill leaves no unwritten lines
+
+    def _empty(self) -> None:
+        if self.path.stat().st_size > 0:
+            say(f"{self.path}: the journal of an earlier run is replaced; --resume would have gone on with it")
+        self._file.truncate(0)
 
     def _append(self, value: dict[str, Any]) -> None:
         text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()

@@ -119,6 +119,14 @@ def test_a_journal_is_of_one_run_at_a_time(tmp_path):
         Journal(tmp_path, {"a": 1}, resume=True)
 
 
+def test_a_replaced_journal_is_told_in_one_line(tmp_path, capfd):
+    for resume, lines in ((False, 0), (True, 0), (False, 1)):
+        Journal(tmp_path, {"a": 1}, resume=resume).__exit__(None, None, None)
+        told = capfd.readouterr().err
+        assert told.count("\n") == lines
+        assert told.count("is replaced") == lines
+
+
 def test_a_journal_gives_back_what_it_took(tmp_path):
     with Journal(tmp_path, {"a": 1}, resume=False) as journal:
         journal.answered("bird/1.png", 7, ["bird", "abstain"])
