@@ -6,8 +6,8 @@ All attack the same endpoint over the same HTTP, the same rightly answered photo
 uint8 lattice: a foolbox or ART probe is rounded before it is sent, and a distance is measured to the rounded picture.
 Only the first `--long-photos` go on to 5,000 queries. Peers run with their defaults; their start is a photo of the
 other class, found at no cost. Ours looks for its start among the same photos and pays for it. `--keep FILE` keeps every
-curve by weights, contender, photo and budget, and takes from it what is there already. Needs foolbox 3.3.4 and ART
-1.20.1.
+curve by weights, contender, photo, budget and code, and takes from it what is there already: ours is asked again after
+a change of attack/decision, a peer after one of its version. Needs foolbox 3.3.4 and ART 1.20.1.
 Prints JSON; --json FILE keeps it.
 """
 
@@ -18,10 +18,12 @@ import math
 import tempfile
 import time
 import warnings
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from attack_harness import machine, serving_bundle
+from attack_harness import ROOT, machine, serving_bundle
 from attack_peers import PEERS, Curve, run_peer
 
 from attack.campaign import Campaign
@@ -57,8 +59,18 @@ class Kept:
     def of(self, contender: str, budgets: dict[Photo, int]) -> dict[Photo, Curve]:
         return {photo: self.curves[self._key(contender, photo, budget)] for photo, budget in budgets.items()}
 
-    def _key(self, contender: str, photo: Photo, budget: int) -> tuple[str, str, str, int]:
-        return self.weights, contender, photo.name, budget
+    def _key(self, contender: str, photo: Photo, budget: int) -> tuple[str, str, str, int, str]:
+        return self.weights, contender, photo.name, budget, code_of(contender)
+
+
+@cache
+def code_of(contender: str) -> str:
+    """What a contender's curves depend on: its package and version, or a hash of our attacks."""
+    for name, package in (("foolbox", "foolbox"), ("ART", "adversarial-robustness-toolbox")):
+        if contender.startswith(name):
+            return f"{package} {version(package)}"
+    sources = sorted((ROOT / "attack" / "decision").glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def chosen(client: Client, images: Path, limit: int) -> list[Photo]:
