@@ -3,16 +3,17 @@
 N photos, S side of the stored square.
 """
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class PhotoCache:
             for place, index in zip(pixels, indices.tolist(), strict=True):
                 file.seek(index * row)
                 if file.readinto(place.reshape(-1).data) != row:
-                    raise DataError(f"{self.file}: ends early; delete it and its .json to have it made anew")
+                    raise DataError(f"{self.file}: ends early; the next run makes it anew")
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
@@ -96,9 +97,7 @@ def cached(
 ) -> PhotoCache:
     """As `open_cache`, for any pictures that lie in `files`; they are asked for where there is no cache yet."""
     stem = _cache_root() / f"{_state_of(files, size)}-{size}"
-    if not stem.with_suffix(".json").exists():
-        _build(pictures(), size, stem, source)
-    index = json.loads(stem.with_suffix(".json").read_text())
+    index = _whole_index(stem, size) or _build(pictures(), size, stem, source)
     labels = torch.tensor(index["labels"])
     for label, name in enumerate(classes):
         if not (labels == label).any():
@@ -119,14 +118,26 @@ def _state_of(files: Iterable[Path], size: int) -> str:
     return state.hexdigest()[:24]
 
 
-def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> None:
+def _whole_index(stem: Path, size: int) -> dict[str, Any] | None:
+    """The index of a cache whose pixels are all there; None where one of its two files is missing or cut short."""
+    try:
+        index: dict[str, Any] = json.loads(stem.with_suffix(".json").read_text())
+        whole = stem.with_suffix(".u8").stat().st_size == len(index["names"]) * size * size * 3
+    except (FileNotFoundError, ValueError):
+        return None
+    return index if whole else None
+
+
+def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> dict[str, Any]:
+    """Decode all pictures, and write pixels and index; the index."""
     kept: list[Picture] = []
     digest = DataDigest()
     partial_file = stem.with_suffix(f".{os.getpid()}.partial")
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_overs(stem.parent)
         with (
-            partial_file.open("wb") as file,
+            _locked(partial_file) as file,
             ThreadPoolExecutor(os.cpu_count()) as pool,
             progress(f"decoding {source}", len(pictures)) as report,
         ):
@@ -142,9 +153,12 @@ def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> 
                     digest.add(picture.name, content_digest)
                     kept.append(picture)
                 report(start + len(chunk))
-        partial_file.replace(stem.with_suffix(".u8"))
+            file.flush()
+            os.fsync(file.fileno())
+            partial_file.replace(stem.with_suffix(".u8"))
         index = {"labels": [p.label for p in kept], "names": [p.name for p in kept], "digest": digest.hexdigest()}
         write_json(stem.with_suffix(".json"), index)
+        return index
     except OSError as error:
         raise DataError(
             f"{stem.parent}: cannot write the photo cache: {error.strerror}; set TRADES_BOB_CACHE"
@@ -152,6 +166,23 @@ def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> 
     finally:
         with suppress(OSError):
             partial_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[BinaryIO]:
+    """A new file, locked while it is written: the lock ends with the process, however that ends."""
+    with path.open("wb") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield file
+
+
+def _remove_left_overs(folder: Path) -> None:
+    """Delete what processes that were killed had written so far: the partial files that nobody holds locked."""
+    for path in folder.glob("*.partial"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def _decode(picture: Picture, source: Path, size: int) -> tuple[str, Pixels] | None:

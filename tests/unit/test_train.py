@@ -1,6 +1,7 @@
 """The parts of the trainer: cache, batches, augmentation, maps, schedule, average, validation, configuration."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from model.errors import ConfigError, DataError
 from train.augment import _cloud, _haze, _motion, augment
 from train.average import WeightAverage
 from train.batches import BalancedBatches
-from train.cache import open_cache
+from train.cache import _locked, open_cache
 from train.config import RECIPES, AugmentConfig, parse_config, read_config
 from train.randomness import generator_of
 from train.schedule import phase_at
@@ -36,6 +37,39 @@ def test_cache_gives_the_photos_and_notices_a_new_one(tiny_photos, tmp_path):
     again = open_cache(folder, 32)
     assert len(again) == 33
     assert again.digest != cache.digest
+
+
+@pytest.mark.parametrize("damage", ["missing pixels", "fewer pixels", "no index", "half an index"])
+def test_a_cache_that_is_not_whole_is_made_anew(damage, tiny_photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path))
+    cache = open_cache(tiny_photos / "train", 32)
+    expected, index = cache.take(torch.arange(32)), cache.file.with_suffix(".json")
+    if damage == "missing pixels":
+        cache.file.unlink()
+    elif damage == "fewer pixels":
+        os.truncate(cache.file, cache.nbytes - 1)
+    elif damage == "no index":
+        index.unlink()
+    else:
+        os.truncate(index, 20)
+    again = open_cache(tiny_photos / "train", 32)
+    assert torch.equal(again.take(torch.arange(32)), expected)
+    assert (again.digest, again.names) == (cache.digest, cache.names)
+
+
+def test_a_whole_cache_is_not_decoded_again(tiny_photos, monkeypatch):
+    open_cache(tiny_photos / "train", 32)
+    monkeypatch.setattr("train.cache.load_square", None)
+    assert len(open_cache(tiny_photos / "train", 32)) == 32
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tiny_photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path))
+    killed, living = tmp_path / "other-64.1.partial", tmp_path / "other-64.2.partial"
+    killed.write_bytes(b"the kernel lets go of a dead process's lock")
+    with _locked(living):
+        open_cache(tiny_photos / "train", 32)
+        assert list(tmp_path.glob("*.partial")) == [living]
 
 
 def test_a_corrupt_photo_is_named_and_left_out(tiny_photos, tmp_path, capfd):
