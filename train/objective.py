@@ -3,6 +3,7 @@
 N batch, H height, W width.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -34,18 +35,20 @@ def objective(
     The generator gives the maps and the noise.
     """
     span = config.spatial.span.scaled(phase.spatial_share)
-    x_natural = random_view(x, span, generator) if config.spatial.both_views else x
+    own_map = partial(random_view, x, span, generator)
+    natural: Callable[[], Tensor] = own_map if config.spatial.both_views else lambda: x
     if phase.epsilon == 0:
-        return _cross_entropy(network, x_natural, y, config.loss, "natural")
+        return _cross_entropy(network, natural(), y, config.loss, "natural")
     worst = partial(worst_view, attacked, x, span=span, k=config.spatial.worst_of, generator=generator)
     if config.loss.kind == "madry":
-        x_view = random_view(x, span, generator) if config.spatial.worst_of == 1 else worst(_clean(attacked, x_natural))
+        # A single map needs no natural view to disagree with.
+        x_view = own_map() if config.spatial.worst_of == 1 else worst(_clean(attacked, natural()))
         x_adv = _pgd(attacked, x_view, y, config.loss, phase, generator)
         return _cross_entropy(network, x_adv, y, config.loss, "robust")
     loss = config.loss
     terms = trades_loss(
         network,
-        x_natural,
+        natural(),
         y,
         epsilon=phase.epsilon,
         step_size=phase.step_size,

@@ -72,22 +72,26 @@ class Counting(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("loss", "worst_of", "trained", "attacked"),
+    ("loss", "worst_of", "trained", "attacked", "maps"),
     [
-        ("trades", 1, {"weights": 2}, {"logits": 1, "input": 3}),
-        ("trades", 4, {"weights": 2}, {"logits": 1 + 4, "input": 3}),
-        ("madry", 1, {"weights": 1}, {"input": 3}),
-        ("madry", 4, {"weights": 1}, {"logits": 1 + 4, "input": 3}),
-        ("natural", 1, {"weights": 1}, {}),
+        ("trades", 1, {"weights": 2}, {"logits": 1, "input": 3}, 2),
+        ("trades", 4, {"weights": 2}, {"logits": 1 + 4, "input": 3}, 1 + 4),
+        ("madry", 1, {"weights": 1}, {"input": 3}, 1),
+        ("madry", 4, {"weights": 1}, {"logits": 1 + 4, "input": 3}, 1 + 4),
+        ("natural", 1, {"weights": 1}, {}, 1),
     ],
 )
-def test_a_step_spends_no_pass_twice(loss, worst_of, trained, attacked):
+def test_a_step_spends_no_pass_and_no_map_in_vain(loss, worst_of, trained, attacked, maps, monkeypatch):
+    """As many as docs/trades.md says."""
+    drawn = []
+    monkeypatch.setattr("train.views.apply_maps", lambda x, *_: drawn.append(len(x)) or x)
     run = config(loss={"kind": loss, "perturb_steps": 3}, spatial={"worst_of": worst_of})
     x, y = batch(dtype=torch.float32)
     one, other = Counting(network("wrn_16_1")), Counting(network("wrn_16_1").eval().requires_grad_(False))
     objective(one, other, x, y, run, phase_at(run, 0.5), generator_of(0))
     assert one.passes == trained
     assert other.passes == attacked
+    assert drawn == [len(x)] * maps
 
 
 def step_of(**changes: object) -> tuple[TrainStep, Tensor, Tensor]:
