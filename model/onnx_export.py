@@ -1,8 +1,9 @@
 """The network as an ONNX graph, built node by node from the weights: no torch, no tracing, a fraction of a second.
 
 N batch, S side of the square, C channels. Batch norms are folded into the convolutions before them (in float64), so
-that the graph holds convolutions, activations and additions alone. The layout of torchvision's ResNets: He et al. 2015,
-table 1, with the stride of a bottleneck in its 3 x 3 convolution.
+that the graph of a ResNet holds convolutions, activations and additions alone. The layout of torchvision's ResNets: He
+et al. 2015, table 1, with the stride of a bottleneck in its 3 x 3 convolution. Of wide ones (model/wide_resnet.py) the
+norms stay that no convolution precedes.
 """
 
 from collections.abc import Mapping
@@ -49,16 +50,30 @@ def export_onnx(weights: Mapping[str, Array], architecture: Architecture, size: 
         mean, std = 255 * mean, 255 * std
     x = graph.node("Mul", [x, graph.constant(1 / std)])
     x = graph.node("Add", [x, graph.constant(-mean / std)])
-    x = graph.activation(graph.convolution(x, "backbone.conv1", "backbone.bn1", stride=2))
-    x = graph.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    for stage, count in enumerate(BLOCKS[architecture.backbone], start=1):
-        for block in range(count):
-            stride = 2 if stage > 1 and block == 0 else 1
-            x = graph.block(x, f"backbone.layer{stage}.{block}", stride, architecture.backbone in BOTTLENECKS)
+    layers = _wide if architecture.backbone.startswith("wrn_") else _residual
+    x = layers(graph, x, architecture.backbone)
     x = graph.node("Flatten", [graph.node("GlobalAveragePool", [x])])
     head = [graph.constant(graph.weight(f"backbone.fc.{name}")) for name in ("weight", "bias")]
     graph.node("Gemm", [x, *head], output="logits", transB=1)
     return graph.serialize(size)
+
+
+def _residual(graph: "_Graph", x: str, backbone: str) -> str:
+    x = graph.activation(graph.convolution(x, "backbone.conv1", "backbone.bn1", stride=2))
+    x = graph.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    for stage, count in enumerate(BLOCKS[backbone], start=1):
+        for block in range(count):
+            stride = 2 if stage > 1 and block == 0 else 1
+            x = graph.block(x, f"backbone.layer{stage}.{block}", stride, backbone in BOTTLENECKS)
+    return x
+
+
+def _wide(graph: "_Graph", x: str, backbone: str) -> str:
+    x = graph.convolution(x, "backbone.conv1")
+    count = (int(backbone.split("_")[1]) - 4) // 6  # blocks of each of the three groups
+    for block in range(3 * count):
+        x = graph.wide_block(x, f"backbone.blocks.{block}", stride=2 if block in (count, 2 * count) else 1)
+    return graph.activation(graph.normalised(x, "backbone.bn"))
 
 
 class _Graph:
@@ -87,15 +102,26 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, dtype=np.float32), name))
         return name
 
-    def convolution(self, x: str, name: str, norm: str, stride: int = 1) -> str:
-        """A convolution with its batch norm folded in: w * g, beta - mu * g, with g = gamma / sqrt(var + eps)."""
-        gain = self.weight(f"{norm}.weight") / np.sqrt(self.weight(f"{norm}.running_var") + NORM_EPSILON)
-        weight = self.weight(f"{name}.weight") * gain[:, None, None, None]
-        bias = self.weight(f"{norm}.bias") - self.weight(f"{norm}.running_mean") * gain
-        side = weight.shape[-1]
+    def norm(self, name: str) -> tuple[Array, Array]:
+        """A batch norm as x * g + b: g = gamma / sqrt(var + eps), b = beta - mu * g; (C,) each."""
+        gain = self.weight(f"{name}.weight") / np.sqrt(self.weight(f"{name}.running_var") + NORM_EPSILON)
+        return gain, self.weight(f"{name}.bias") - self.weight(f"{name}.running_mean") * gain
+
+    def normalised(self, x: str, norm: str) -> str:
+        """A batch norm that no convolution takes in."""
+        gain, bias = (self.constant(value[:, None, None]) for value in self.norm(norm))
+        return self.node("Add", [self.node("Mul", [x, gain]), bias])
+
+    def convolution(self, x: str, name: str, norm: str | None = None, stride: int = 1) -> str:
+        """A convolution; the batch norm that follows it, where there is one, becomes part of its weights and bias."""
+        kernel, bias = self.weight(f"{name}.weight"), []
+        if norm is not None:
+            gain, shift = self.norm(norm)
+            kernel, bias = kernel * gain[:, None, None, None], [self.constant(shift)]
+        side = kernel.shape[-1]
         return self.node(
             "Conv",
-            [x, self.constant(weight), self.constant(bias)],
+            [x, self.constant(kernel), *bias],
             kernel_shape=[side, side],
             strides=[stride, stride],
             pads=[side // 2] * 4,
@@ -134,6 +160,14 @@ class _Graph:
         if f"{name}.downsample.0.weight" in self.weights:
             x = self.convolution(x, f"{name}.downsample.0", f"{name}.downsample.1", stride)
         return self.activation(self.node("Add", [y, x]))
+
+    def wide_block(self, x: str, name: str, stride: int) -> str:
+        """Norm, activation and convolution twice, beside a shortcut from before, or from the first activation."""
+        activated = self.activation(self.normalised(x, f"{name}.bn1"))
+        y = self.activation(self.convolution(activated, f"{name}.conv1", f"{name}.bn2", stride))
+        if f"{name}.shortcut.weight" in self.weights:
+            x = self.convolution(activated, f"{name}.shortcut", stride=stride)
+        return self.node("Add", [self.convolution(y, f"{name}.conv2"), x])
 
     def serialize(self, size: int) -> bytes:
         """The finished model's bytes."""

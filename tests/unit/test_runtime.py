@@ -41,6 +41,11 @@ def test_onnx_equals_torch(tmp_path: Path, activation: str, exposure: str) -> No
     assert_onnx_equals_torch(save(tmp_path, "resnet18", activation, exposure=exposure))
 
 
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_onnx_equals_torch_on_a_wide_network(tmp_path: Path, activation: str) -> None:
+    assert_onnx_equals_torch(save(tmp_path, "wrn_16_1", activation))
+
+
 @pytest.mark.parametrize("exposure", ["photo", "local"])
 def test_company_never_changes_a_bit_of_an_exposed_photo(tmp_path: Path, exposure: str) -> None:
     runtime, pixels = open_runtime(save(tmp_path, exposure=exposure), "onnx", threads=1), pictures(5)
