@@ -11,7 +11,6 @@ from model.errors import DataError, TrainingError
 from model.files import replace_file
 
 FILE = "checkpoint.pt"
-GO_ON = "the last checkpoint is whole, and --resume goes on from it"
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,20 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:
     """
     broken = [name for name, tensor in checkpoint.network.items() if not tensor.isfinite().all()]
     if broken:
-        raise TrainingError(f"{broken[0]} is not finite after step {checkpoint.step}; not saved: {GO_ON}")
+        raise TrainingError(f"{broken[0]} is not finite after step {checkpoint.step}; not saved")
     buffer = io.BytesIO()
     torch.save(vars(checkpoint), buffer)
     try:
         replace_file(out / FILE, buffer.getvalue())
     except OSError as error:
-        raise TrainingError(f"{out / FILE}: {error.strerror}; {GO_ON}") from error
+        raise TrainingError(f"{out / FILE}: {error.strerror}") from error
+
+
+def way_on(out: Path) -> str:
+    """How a run that has stopped is gone on with, in words."""
+    if (out / FILE).exists():
+        return "the last checkpoint is whole, and --resume goes on from it"
+    return f"there is no checkpoint in {out} yet, so the next run begins anew"
 
 
 def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:

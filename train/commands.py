@@ -42,7 +42,7 @@ def train(
 def _stopped(*_: object) -> None:
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     lost = ", which torchrun sends when another process of the run has ended" if several else ""
-    raise TrainingError(f"stopped by SIGTERM{lost}; the last checkpoint is whole, and --resume goes on from it")
+    raise TrainingError(f"stopped by SIGTERM{lost}")
 
 
 def release(

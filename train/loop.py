@@ -20,7 +20,7 @@ from model.vision import torchvision
 from train.batches import BalancedBatches
 from train.cache import PhotoCache
 from train.checkpoint import FILE as CHECKPOINT_FILE
-from train.checkpoint import GO_ON, Checkpoint, load_checkpoint, save_checkpoint
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, way_on
 from train.config import TrainConfig
 from train.feed import Feed
 from train.pretrained import imagenet_weights
@@ -51,7 +51,7 @@ def train(
     """
     ends_at = None if minutes is None else time.monotonic() + 60 * minutes
     own = _device(device)
-    with joined(own) as ranks, _disk_in_one_line(out):
+    with _says_the_way_on(out), joined(own) as ranks:
         _open_folder(out, resume)
         trainer = Trainer(config, data, out, own, ranks, resume=resume)
         with closing(trainer.feed):
@@ -79,11 +79,14 @@ def _open_folder(out: Path, resume: bool) -> None:
 
 
 @contextmanager
-def _disk_in_one_line(out: Path) -> Iterator[None]:
+def _says_the_way_on(out: Path) -> Iterator[None]:
+    """Whatever stops a run, a full disk too, is one line that ends with whether there is a checkpoint."""
     try:
         yield
     except OSError as error:
-        raise TrainingError(f"{error.filename or out}: {error.strerror or error}; {GO_ON}") from error
+        raise TrainingError(f"{error.filename or out}: {error.strerror or error}; {way_on(out)}") from error
+    except TrainingError as error:
+        raise TrainingError(f"{error}; {way_on(out)}") from error
 
 
 class Trainer:
@@ -218,8 +221,7 @@ class Trainer:
         except NotFiniteError as error:
             names = ", ".join(self.photos.names[index] for index in self.batches.at(self.step)[:3].tolist())
             raise TrainingError(
-                f"{error} at step {self.step} (batch: {names}, ...); the last checkpoint is whole: "
-                "lower optimizer.learning_rate or loss.beta, then --resume"
+                f"{error} at step {self.step} (batch: {names}, ...); lower optimizer.learning_rate or loss.beta"
             ) from error
 
     def _validate(self, log: MetricsLog) -> None:

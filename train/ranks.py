@@ -17,14 +17,13 @@ import torch.distributed as dist
 from torch import Generator, Tensor
 
 from model.errors import ConfigError, TrainingError
-from train.checkpoint import GO_ON
 from train.randomness import RowsGenerator, generator_of, seed_of
 
 SILENCE: Final = timedelta(seconds=300)
 """After so long without an answer the others are taken for dead."""
 PATIENCE: Final = timedelta(hours=12)
 """For what one process does while the others wait: decoding the photos, fetching weights."""
-GONE: Final = f"another process of this run has ended or does not answer; {GO_ON}"
+GONE: Final = "another process of this run has ended or does not answer"
 
 
 class Ranks:

@@ -121,7 +121,7 @@ def test_sigterm_is_one_line(tiny_photos, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert said.splitlines()[-1].startswith("trades-bob: stopped by SIGTERM; the last checkpoint is whole")
+    assert said.splitlines()[-1] == f"trades-bob: stopped by SIGTERM; {checkpoint.way_on(out)}"
     assert "Traceback" not in said
 
 
@@ -129,7 +129,7 @@ def test_sigterm_is_one_line(tiny_photos, tmp_path):
     ("limit", "code", "said"),
     [
         (1 << 10, 2, r"cannot write the photo cache: File too large; set TRADES_BOB_CACHE"),
-        (1 << 20, 1, r"checkpoint.pt: File too large; the last checkpoint is whole"),
+        (1 << 20, 1, r"checkpoint.pt: File too large; there is no checkpoint in"),
     ],
 )
 def test_a_disk_that_takes_no_more_is_one_line(limit, code, said, tiny_photos, tmp_path):
@@ -166,7 +166,7 @@ def test_a_disk_that_is_full_of_metrics_is_one_line(small_disk, config, tiny_pho
     monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 1)
     monkeypatch.setattr(loop, "save_checkpoint", lambda *_: None)
     (small_disk / "ballast").write_bytes(b"\0" * 4096)
-    with pytest.raises(TrainingError, match=r"No space left on device; the last checkpoint is whole") as error:
+    with pytest.raises(TrainingError, match=r"No space left on device; there is no checkpoint in") as error:
         train(config, tiny_photos, small_disk)
     assert "\n" not in str(error.value)
     assert str(small_disk) in str(error.value)

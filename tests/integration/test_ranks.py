@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from tests.runs import RUN, figures, lines, toml
 from tests.three_steps import three_steps
+from train.checkpoint import way_on
 from train.config import read_config
 from train.loop import train
 from train.ranks import ALONE
@@ -109,8 +110,8 @@ def test_a_lost_process_ends_the_run_in_a_line_and_it_resumes_to_the_same_bits(f
         assert launcher.wait(timeout=120) != 0
     said = (tmp_path / "stderr").read_text()
     # Which of the two comes first, the closed connection or torchrun's signal, is a race.
-    reason = r"^trades-bob: (process 0|stopped by SIGTERM).*another process of th.* run has ended.*--resume goes on"
-    assert re.search(reason, said, re.MULTILINE), said
+    reason = r"^trades-bob: (process 0|stopped by SIGTERM).*another process of th.* run has ended.*; "
+    assert re.search(reason + re.escape(way_on(out)), said, re.MULTILINE), said
     assert time.monotonic() - started < 90
     assert not (out / "model.safetensors").exists()
     done = run(training(config, tiny_photos, out, "--resume"))

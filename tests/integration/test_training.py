@@ -24,6 +24,7 @@ from model.metadata import read_metadata
 from tests.runs import RUN, figures, lines, toml
 from train import loop
 from train.cache import open_cache
+from train.checkpoint import way_on
 from train.config import TrainConfig, parse_config
 from train.loop import train
 from train.release import release
@@ -136,20 +137,25 @@ def test_out_of_time_is_exit_0_and_writes_no_figures(tiny_photos, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_checkpoint(tiny_photos, tmp_path):
     config = run_config(optimizer={"learning_rate": 1e30, "clip_norm": 1e30, "warmup_epochs": 0, "name": "sgd"})
-    with pytest.raises(TrainingError, match="not finite at step"):
+    with pytest.raises(TrainingError, match="not finite at step") as error:
         train(config, tiny_photos, tmp_path)
+    assert str(error.value).endswith(way_on(tmp_path))
     if (tmp_path / "checkpoint.pt").exists():
         kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
         assert all(tensor.isfinite().all() for tensor in kept["network"].values())
 
 
-def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(tiny_photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("saved", "said"), [(True, "the last checkpoint is whole"), (False, "there is no checkpoint")])
+def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(saved, said, tiny_photos, tmp_path, monkeypatch):
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
+    if saved:
+        train(run_config(epochs=1), tiny_photos, tmp_path, minutes=1e-9)
     monkeypatch.setattr("train.checkpoint.replace_file", full)
-    with pytest.raises(TrainingError, match=r"checkpoint.pt: No space left on device"):
-        train(run_config(epochs=1), tiny_photos, tmp_path)
+    with pytest.raises(TrainingError, match=rf"checkpoint.pt: No space left on device; {said}"):
+        train(run_config(epochs=1), tiny_photos, tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.pt").exists() == saved
 
 
 @pytest.mark.parametrize("kind", ["madry", "natural"])
