@@ -24,7 +24,7 @@ from benchmarks.memory import draw
 from benchmarks.trades_step import ours, plain
 from model.architecture import PixelClassifier
 from train.augment import augment
-from train.batches import BalancedBatches
+from train.batches import Batches
 from train.cache import open_cache
 from train.config import TrainConfig, parse_config
 from train.feed import Feed
@@ -54,7 +54,7 @@ def main() -> None:
         os.environ["TRADES_BOB_CACHE"] = f"{folder}/cache"
         draw(Path(folder) / "train", options.photos)
         photos = open_cache(Path(folder) / "train", config.stored_size)
-        batches = BalancedBatches(photos.labels, options.batch, seed=0)
+        batches = Batches(photos.labels, options.batch, seed=0)
         feed = Feed(photos, batches.at, torch.device(options.device))
         result = measured(feed, config, options)
         feed.close()

@@ -1,4 +1,4 @@
-"""Which photos a step sees: as many of each class, every photo once before any comes again, all from (seed, step)."""
+"""Which photos a step sees: every photo once before any of its class comes again, all from (seed, step)."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch import Tensor
 from train.randomness import generator_of
 
 
-class BalancedBatches:
+class Batches:
     """Batches of photo indices as a pure function of the step.
 
     Each class is an endless row of shuffled passes over its photos. The rows' photos in turn are one row, and step t
@@ -14,8 +14,12 @@ class BalancedBatches:
     agree without talking.
     """
 
-    def __init__(self, labels: Tensor, batch_size: int, seed: int) -> None:
-        """`labels`: (N,) class indices from 0, all present. `batch_size` at least the number of classes."""
+    def __init__(self, labels: Tensor, batch_size: int, seed: int, *, balanced: bool = True) -> None:
+        """`labels`: (N,) class indices from 0, all present; balanced, `batch_size` is at least their number.
+
+        Not balanced: all photos are one row, so that a class comes as often as there are photos of it.
+        """
+        labels = labels if balanced else torch.zeros_like(labels)
         self.classes = [(labels == label).nonzero().flatten() for label in range(int(labels.max()) + 1)]
         self.batch_size, self.seed = batch_size, seed
         self._passes: dict[int, tuple[int, Tensor]] = {}

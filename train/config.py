@@ -185,7 +185,9 @@ class TrainConfig(Section):
     epochs: float = Field(gt=0)
     """Passes over as many photos as the training set has."""
     batch_size: int = Field(default=64, ge=2)
-    """Photos a step over all processes, as many of each class."""
+    """Photos a step over all processes."""
+    class_balanced: bool = True
+    """Draw as many photos of each class in every step; false draws them as often as the folder holds them."""
     input_size: int = Field(default=224, ge=32, le=512)
     """Side in pixels of what the network sees, and of the bundle."""
     cache_size: int | None = Field(default=None, ge=32, le=1024)
@@ -212,12 +214,12 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.batch_size % 2:
+        if self.class_balanced and self.batch_size % 2:
             raise ValueError(f"batch_size = {self.batch_size} must be even: half of each class")
         if self.validation.photos < len(self.classes):
             photos = self.validation.photos
             raise ValueError(f"validation.photos = {photos} is smaller than the {len(self.classes)} classes")
-        if self.batch_size < len(self.classes):
+        if self.class_balanced and self.batch_size < len(self.classes):
             raise ValueError(f"batch_size = {self.batch_size} is smaller than the {len(self.classes)} classes")
         if self.weights == "imagenet" and self.start_from is not None:
             raise ValueError("weights and start_from cannot both be given")

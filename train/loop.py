@@ -17,7 +17,7 @@ from model.console import Report, progress, say
 from model.decision import calibrate
 from model.errors import DataError, TrainingError
 from model.vision import torchvision
-from train.batches import BalancedBatches
+from train.batches import Batches
 from train.cache import PhotoCache
 from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, way_on
@@ -112,7 +112,7 @@ class Trainer:
             self.val = open_split(data, "val", config.input_size, config.classes)
             found = load_checkpoint(out, self._fingerprint()) if resume else None
             network = _initial_network(config) if found is None else PixelClassifier(config.architecture, n_classes)
-        self.batches = BalancedBatches(self.photos.labels, config.batch_size, config.seed)
+        self.batches = Batches(self.photos.labels, config.batch_size, config.seed, balanced=config.class_balanced)
         self.feed = Feed(self.photos, self.batches.at, device)
         self.train_step = TrainStep(network, config, device, ranks)
         self.network, self.average = self.train_step.network, self.train_step.average

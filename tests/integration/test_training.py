@@ -135,6 +135,14 @@ def test_out_of_time_is_exit_0_and_writes_no_figures(tiny_photos, tmp_path):
     assert not (tmp_path / "figures.json").exists()
 
 
+@pytest.mark.parametrize("balanced", [True, False])
+def test_a_run_draws_its_photos_as_its_toml_says(balanced, tiny_photos, tmp_path):
+    trainer = loop.Trainer(run_config(class_balanced=balanced), tiny_photos, tmp_path, torch.device("cpu"))
+    birds = {int(trainer.feed.at(step)[1].sum()) for step in range(8)}
+    trainer.feed.close()
+    assert (birds == {4}) == balanced
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_checkpoint(tiny_photos, tmp_path):
     config = run_config(optimizer={"learning_rate": 1e30, "clip_norm": 1e30, "warmup_epochs": 0, "name": "sgd"})
     with pytest.raises(TrainingError, match="not finite at step") as error:

@@ -11,7 +11,7 @@ from model.answers import answers
 from model.errors import ConfigError, DataError
 from tests.cifar import CLASSES, write_copy
 from train.augment import augment
-from train.batches import BalancedBatches
+from train.batches import Batches
 from train.config import AugmentConfig, parse_config, read_config
 from train.randomness import generator_of
 from train.schedule import phase_at
@@ -73,7 +73,7 @@ def test_ten_classes_need_ten_names(tmp_path):
 
 
 def test_batches_of_ten_classes_take_turns_and_cover_every_photo():
-    batches = BalancedBatches(torch.arange(60) % 10, 24, seed=0)
+    batches = Batches(torch.arange(60) % 10, 24, seed=0)
     steps = torch.cat([batches.at(step) for step in range(5)])
     assert (steps % 10 == torch.arange(120) % 10).all()
     assert sorted(steps[:60].tolist()) == sorted(steps[60:].tolist()) == list(range(60))

@@ -13,7 +13,7 @@ from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from model.errors import ConfigError, DataError
 from train.augment import _cloud, _haze, _motion, augment
 from train.average import WeightAverage
-from train.batches import BalancedBatches
+from train.batches import Batches
 from train.cache import _locked, open_cache
 from train.config import RECIPES, AugmentConfig, parse_config, read_config
 from train.randomness import generator_of
@@ -108,13 +108,23 @@ def test_validation_takes_few_large_photos_at_once_and_classifies_all(tiny_photo
 
 def test_batches_are_balanced_repeatable_and_cover_every_photo():
     labels = torch.tensor([0] * 10 + [1] * 30)
-    batches = BalancedBatches(labels, 8, seed=5)
+    batches = Batches(labels, 8, seed=5)
     steps = [batches.at(step) for step in range(20)]
     assert all((labels[indices].view(-1, 2) == torch.tensor([0, 1])).all() for indices in steps)
     birds = torch.cat(steps)[1::2]
     assert sorted(birds[:30].tolist()) == list(range(10, 40)), "every bird once before any comes again"
-    assert torch.equal(BalancedBatches(labels, 8, seed=5).at(13), steps[13])
-    assert not torch.equal(BalancedBatches(labels, 8, seed=6).at(13), steps[13])
+    assert torch.equal(Batches(labels, 8, seed=5).at(13), steps[13])
+    assert not torch.equal(Batches(labels, 8, seed=6).at(13), steps[13])
+
+
+def test_batches_that_are_not_balanced_hold_what_the_folder_holds():
+    labels = torch.tensor([0] * 10 + [1] * 30)
+    batches = Batches(labels, 8, seed=5, balanced=False)
+    assert sorted(torch.cat([batches.at(step) for step in range(5)]).tolist()) == list(range(40))
+    shares = [int(labels[batches.at(step)].sum()) for step in range(20)]
+    assert sum(shares) == 4 * 30
+    assert len(set(shares)) > 1
+    assert parse_config({"epochs": 1, "batch_size": 7, "class_balanced": False}, "test").batch_size == 7
 
 
 def test_augmentation_is_bounded_repeatable_and_varied():
