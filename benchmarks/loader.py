@@ -5,7 +5,8 @@
 `feed` is the loader: rows of the cache on the device. `prepared` adds augmentation and the two random maps, on the
 device as in training. The steps are the trainer's own on one fixed batch, in its automatic precision: TRADES with K
 inner steps, and plain cross-entropy, which takes the most photos a second. On a GPU `step_with_loader` over
-`step_on_fixed_batch` is what loading costs. Prints JSON and writes it to benchmarks/results/loader_<device>.json.
+`step_on_fixed_batch` is what loading costs: both augment the next step's photos while the device works, as the trainer
+does. Prints JSON and writes it to benchmarks/results/loader_<device>.json.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def measured(feed: Feed, config: TrainConfig, options: argparse.Namespace) -> di
         for name, (measure, batches) in measures.items():
             started = time.perf_counter()
             for step in range(batches):
-                measure(number * LOADER_BATCHES + step)
+                measure(number * batches + step)
             if feed.device.type == "cuda":
                 torch.cuda.synchronize()
             if number:
@@ -102,23 +103,25 @@ def measured(feed: Feed, config: TrainConfig, options: argparse.Namespace) -> di
 
 
 def measures_of(feed: Feed, config: TrainConfig) -> dict[str, tuple[Callable[[int], object], int]]:
-    """What is measured, and over how many batches at a time."""
+    """What is measured, and over how many batches at a time; it is called with steps in a row."""
     device = feed.device
     bfloat16 = takes_bfloat16(config.precision, device)
-    trades = ours(device, config.loss.perturb_steps, fold=True, bfloat16=bfloat16)
-    simple = plain(device, bfloat16=bfloat16)
-    whole = TrainStep(PixelClassifier(config.architecture), config, device)
-    whole.compile()
+    trades = ours(device, config.loss.perturb_steps, fold=True, bfloat16=bfloat16).step
+    simple = plain(device, bfloat16=bfloat16).step
+    loaded, repeated = (TrainStep(PixelClassifier(config.architecture), config, device) for _ in range(2))
+    for whole in (loaded, repeated):
+        whole.compile()
     phase = phase_at(config, 0.5)
     fixed, y = feed.at(0)
+    again = (lambda: fixed) if feed.resident else None
     x = prepare(fixed, config, 0)
     return {
         "feed": (feed.at, LOADER_BATCHES),
         "prepared": (lambda step: prepare(feed.at(step)[0], config, step), LOADER_BATCHES),
         "trades": (lambda _: trades(x, y), 1),
         "plain": (lambda _: simple(x, y), 1),
-        "step_with_loader": (lambda step: whole(*feed.at(step), phase, step), 1),
-        "step_on_fixed_batch": (lambda step: whole(fixed, y, phase, step), 1),
+        "step_with_loader": (lambda step: loaded(*feed.at(step), phase, step, feed.following(step)), 1),
+        "step_on_fixed_batch": (lambda step: repeated(fixed, y, phase, step, again), 1),
     }
 
 

@@ -8,8 +8,9 @@ the search on the folded twin, channels last, and on a CPU convolutions of small
 in float64 equal to the peer up to rounding (tests/unit/test_step.py). `bfloat16` is `folded` in autocast. The first
 round warms up and is left out.
 
-On a GPU each variant takes the best of several batch sizes by images a second, `compiled` and its plain step are added,
-and the largest batch that fits is reported beside the peer's. `of_ideal` is the share of plain step x 3 / (2 K + 7)
+On a GPU each variant takes the best of several batch sizes by images a second, `compiled` and its plain step are added
+(each says whether its passes did compile: where the compiler fails or errs they run plain), and the largest batch that
+fits is reported beside the peer's. `of_ideal` is the share of plain step x 3 / (2 K + 7)
 that is reached.
 Prints JSON and writes it to benchmarks/results/trades_step_<device>.json.
 """
@@ -18,6 +19,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +39,15 @@ from train.trades import trades_loss
 EPSILON, STEP_SIZE, BETA = 8 / 255, 2 / 255, 6.0
 GPU_BATCHES = (32, 64, 128, 256, 512, 1024)
 Step = Callable[[Tensor, Tensor], object]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to make a step."""
+
+    step: Step
+    compiled: bool | None = None
+    """Whether all its passes run compiled; None where none was meant to."""
 
 
 def main() -> None:
@@ -63,7 +74,8 @@ def main() -> None:
 
 def measured(size: int, device: torch.device, options: argparse.Namespace) -> dict[str, object]:
     """All variants in turn, round by round, so that what else the machine does meets them alike."""
-    steps = {name: make(device, options.steps) for name, make in variants(device, size).items()}
+    made = {name: make(device, options.steps) for name, make in variants(device, size).items()}
+    steps = {name: variant.step for name, variant in made.items()}
     batches = {name: [options.batch] if device.type == "cpu" else fitting(step, size) for name, step in steps.items()}
     best = {name: fastest(step, batches[name], size, device) for name, step in steps.items()}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -72,7 +84,11 @@ def measured(size: int, device: torch.device, options: argparse.Namespace) -> di
             taken = clock(step, *pictures(best[name], size, device))
             if number:
                 seconds[name].append(taken / best[name])
-    return {name: summary(name, seconds, best[name], batches[name], options.steps) for name in steps}
+    return {
+        name: summary(name, seconds, best[name], batches[name], options.steps)
+        | ({} if made[name].compiled is None else {"compiled": made[name].compiled})
+        for name in steps
+    }
 
 
 def summary(
@@ -101,7 +117,7 @@ def plain_of(name: str) -> str:
     return "plain bfloat16" if "bfloat16" in name else "plain"
 
 
-def variants(device: torch.device, size: int) -> dict[str, Callable[[torch.device, int], Step]]:
+def variants(device: torch.device, size: int) -> dict[str, Callable[[torch.device, int], Variant]]:
     found = {
         "peer": peer,
         "equal": lambda d, k: ours(d, k, fold=False, bfloat16=False),
@@ -121,11 +137,11 @@ def network_on(device: torch.device) -> PixelClassifier:
     return PixelClassifier().to(device).train()
 
 
-def peer(device: torch.device, perturb_steps: int) -> Step:
+def peer(device: torch.device, perturb_steps: int) -> Variant:
     network = network_on(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, weight_decay=2e-4)
     settings = {"epsilon": EPSILON, "step_size": STEP_SIZE, "perturb_steps": perturb_steps, "beta": BETA}
-    return lambda x, y: plain_step(network, optimizer, x, y, **settings)
+    return Variant(lambda x, y: plain_step(network, optimizer, x, y, **settings))
 
 
 def prepare(network: PixelClassifier, device: torch.device) -> None:
@@ -135,7 +151,7 @@ def prepare(network: PixelClassifier, device: torch.device) -> None:
         multiply_small_maps(network)
 
 
-def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool, compiles: int = 0) -> Step:
+def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool, compiles: int = 0) -> Variant:
     """The trainer's step without augmentation: `equal` differs from the peer in the passes alone."""
     network = network_on(device)
     if fold:
@@ -144,9 +160,7 @@ def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool
     trained = Passes(network, bfloat16=bfloat16)
     twin = FoldedTwin(network, torch.bfloat16 if bfloat16 else None)
     attacked = Passes(twin.network, bfloat16=bfloat16) if fold else None
-    if compiles:
-        for passes in (attacked, trained):
-            compiled(passes, compiles, device)
+    done = compiled([attacked, trained], compiles, device) if compiles else None
 
     def step(x: Tensor, y: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -158,24 +172,25 @@ def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool
         optimizer.step()
         return terms.loss.item()
 
-    return step
+    return Variant(step, done)
 
 
-def compiled(passes: Passes, size: int, device: torch.device) -> None:
-    """Compile for batches of pictures of this side."""
+def compiled(kinds: list[Passes], size: int, device: torch.device) -> bool:
+    """Compile each kind of passes for batches of pictures of this side; whether all are."""
     torch._dynamo.config.recompile_limit = 64  # one graph for each batch size that is tried
     x, _ = pictures(GPU_BATCHES[0], size, device)
-    compile_passes(passes, x.contiguous(memory_format=torch.channels_last))
+    x = x.contiguous(memory_format=torch.channels_last)
+    done = [compile_passes(passes, x) for passes in kinds]
+    return all(done)
 
 
-def plain(device: torch.device, *, bfloat16: bool, compiles: int = 0) -> Step:
+def plain(device: torch.device, *, bfloat16: bool, compiles: int = 0) -> Variant:
     """Cross-entropy alone, laid out as ours."""
     network = network_on(device)
     prepare(network, device)
     optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
     passes = Passes(network, bfloat16=bfloat16)
-    if compiles:
-        compiled(passes, compiles, device)
+    done = compiled([passes], compiles, device) if compiles else None
 
     def step(x: Tensor, y: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -184,7 +199,7 @@ def plain(device: torch.device, *, bfloat16: bool, compiles: int = 0) -> Step:
         optimizer.step()
         return loss.item()
 
-    return step
+    return Variant(step, done)
 
 
 def pictures(batch: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,10 @@ class Feed:
         """Whether all photos lie in the device's memory, so that any step's are there at once."""
         return self._resident is not None
 
+    def following(self, step: int) -> Callable[[], Tensor] | None:
+        """The photos of the step after `step`, for `TrainStep`; None where they are still being read."""
+        return (lambda: self.at(step + 1)[0]) if self.resident else None
+
     def close(self) -> None:
         """End the reading thread."""
         self._reader.shutdown(cancel_futures=True)

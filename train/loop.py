@@ -214,8 +214,7 @@ class Trainer:
     def _step(self, phase: Phase) -> dict[str, float]:
         """One optimiser step; its figures. Raises TrainingError before a loss that is not finite meets the weights."""
         photos, y = self.feed.at(self.step)
-        more = self.feed.resident and self.step + 1 < self.total_steps
-        following = (lambda: self.feed.at(self.step + 1)[0]) if more else None
+        following = self.feed.following(self.step) if self.step + 1 < self.total_steps else None
         try:
             return self.train_step(photos, y, phase, self.step, following)
         except NotFiniteError as error:

@@ -1,0 +1,77 @@
+"""The benchmarks of training measure what the trainer does, and say what they could not do."""
+
+import argparse
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import loader, trades_step
+from model.architecture import Architecture, PixelClassifier
+from train.augment import augment
+from train.cache import open_cache
+from train.config import parse_config
+from train.feed import Feed
+
+pytestmark = pytest.mark.unit
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    monkeypatch.setattr(trades_step, "network_on", lambda _: PixelClassifier(Architecture(backbone="wrn_16_1")).train())
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_step_with_the_loader_augments_the_next_photos_ahead_as_the_trainer_does(resident, tiny_photos, monkeypatch):
+    augmented = []
+
+    def counted(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        augmented.append(x)
+        return augment(x, *arguments)
+
+    monkeypatch.setattr("train.step.augment", counted)
+    monkeypatch.setattr("train.feed.fits", lambda *_: resident)
+    table = {"epochs": 1, "batch_size": 8, "input_size": 32, "architecture": {"backbone": "wrn_16_1"}}
+    config = parse_config(table | {"loss": {"perturb_steps": 1}}, "test")
+    feed = Feed(open_cache(tiny_photos / "train", config.stored_size), lambda step: torch.arange(8) + step, CPU)
+    measures = loader.measures_of(feed, config)
+    for name in ("step_with_loader", "step_on_fixed_batch"):
+        augmented.clear()
+        for step in range(3):
+            measures[name][0](step)
+        assert len(augmented) == 3 + resident, "one a step, and at the end one ahead"
+    feed.close()
+    assert torch.equal(augmented[0], augmented[-1]), "the fixed batch is the same each time"
+
+
+def test_the_loader_is_measured_on_steps_in_a_row(monkeypatch):
+    seen: dict[str, list[int]] = {}
+    lengths = {"feed": 3, "prepared": 3, "trades": 1, "plain": 1, "step_with_loader": 1, "step_on_fixed_batch": 1}
+    monkeypatch.setattr(
+        loader, "measures_of", lambda *_: {n: (seen.setdefault(n, []).append, k) for n, k in lengths.items()}
+    )
+    loader.measured(argparse.Namespace(device=CPU), None, argparse.Namespace(rounds=2, batch=4))
+    assert seen == {name: list(range(3 * length)) for name, length in lengths.items()}
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_a_step_that_could_not_be_compiled_says_so(compiles, monkeypatch):
+    """Of a run on a GPU a row called `plain compiled` had run plain, which only a log told."""
+    monkeypatch.setattr(trades_step, "GPU_BATCHES", (2,))
+    monkeypatch.setattr(torch, "compile", lambda run, **_: run if compiles else (lambda x: run(x) * torch.nan))
+    made = (
+        trades_step.ours(CPU, 1, fold=True, bfloat16=False, compiles=32),
+        trades_step.plain(CPU, bfloat16=False, compiles=32),
+    )
+    assert [variant.compiled for variant in made] == [compiles] * 2
+    variants = {
+        "peer": lambda *_: trades_step.peer(CPU, 1),
+        "plain": lambda *_: made[1],
+        "compiled": lambda *_: made[0],
+    }
+    monkeypatch.setattr(trades_step, "variants", lambda *_: variants | {"plain compiled": variants["plain"]})
+    found = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=1))
+    assert found["compiled"]["compiled"] == found["plain compiled"]["compiled"] == compiles
+    assert "compiled" not in found["peer"]
