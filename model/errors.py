@@ -26,7 +26,11 @@ class ImageError(UserError):
 
 
 class ImageTooLargeError(ImageError):
-    """A picture with too many pixels."""
+    """A picture with too many pixels: `pixels`."""
+
+    def __init__(self, message: str, pixels: int) -> None:
+        super().__init__(message)
+        self.pixels = pixels
 
 
 class ImageShapeError(ImageError):

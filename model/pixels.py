@@ -35,10 +35,9 @@ def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright:
     name = source.name if isinstance(source, Path) else "the picture"
     stream = source if isinstance(source, Path) else io.BytesIO(source)
     with _hostile_decoder(name), Image.open(stream, formats=FORMATS) as picture:
-        if picture.width * picture.height > max_pixels:
-            raise ImageTooLargeError(
-                f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read"
-            )
+        if (pixels := picture.width * picture.height) > max_pixels:
+            line = f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read"
+            raise ImageTooLargeError(line, pixels)
         if upright:
             ImageOps.exif_transpose(picture, in_place=True)
         picture.load()

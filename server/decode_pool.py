@@ -3,22 +3,41 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from model.pixels import Pixels
 from server.batcher import Batcher, Job
-from server.problems import Problem
+from server.problems import Problem, TooLarge
+from server.room import Room
 from server.threads import Task, Threads
 
+T = TypeVar("T")
 Decode = Callable[[Pixels, int], str]
 """Fills a square, uint8 (S, S, 3), from a picture with at most so many pixels, and returns the hash of its pixels."""
 Outcome = str | Problem
 TOGETHER: Final = 8
 """Images decoded in one piece of work: large enough to be worth the switch of threads, small enough to share them."""
+SMALL_PIXELS: Final = 1_000_000
+"""Pictures with more pixels are large: they are decoded one by one, when there is room for them."""
 
 _log = structlog.get_logger()
+
+
+class DecodePool:
+    """The threads that all requests share, and the room for large pictures. Those have threads of their own, so that
+    small ones pass beside them."""
+
+    def __init__(self, threads: int, max_pixels: int, max_decoding_pixels: int) -> None:
+        self.max_pixels = max_pixels
+        self.threads, self.large_threads = Threads(threads, "decode"), Threads(threads, "decode_large")
+        self.room = Room(max_decoding_pixels)
+
+    def close(self) -> None:
+        """Let the threads go once they have done what was submitted."""
+        self.threads.close()
+        self.large_threads.close()
 
 
 class Work:
@@ -26,29 +45,22 @@ class Work:
 
     def __init__(self, batcher: Batcher, slots: Sequence[int]) -> None:
         self.batcher, self._slots = batcher, slots
-        self._pieces: list[tuple[Sequence[int], Task[list[Outcome]]]] = []
-        self._waiting: asyncio.Future[list[Outcome]] | None = None
+        self._writers: dict[int, Task[Any]] = {}
+        self._waiting: asyncio.Future[Any] | None = None
         self._job: Job | None = None
         self._problem: Exception | None = None
 
-    async def decode(
-        self, threads: Threads, decoders: Sequence[Decode], squares: Pixels, max_pixels: int
-    ) -> list[Outcome]:
+    async def decode(self, pool: DecodePool, decoders: Sequence[Decode], squares: Pixels) -> list[Outcome]:
         """The hash or the problem of each image, whose pixels then are in its slot of `squares` (slots, S, S, 3).
 
         Raises what `end` was given. Slots of work that was not finished are given back, each when nothing writes there.
         """
-        for start in range(0, len(decoders), TOGETHER):
-            slots = self._slots[start : start + TOGETHER]
-            piece = list(zip(decoders[start : start + TOGETHER], [squares[slot] for slot in slots], strict=True))
-            self._pieces.append((slots, threads.submit(partial(_attempt_all, piece, max_pixels))))
-        outcomes: list[Outcome] = []
+        images = [(decode, squares[slot]) for decode, slot in zip(decoders, self._slots, strict=True)]
         try:
-            for _, piece_of_work in self._pieces:
-                self._waiting = piece_of_work.done
-                outcomes += await self._waiting
-                if self._problem is not None:
-                    raise self._problem
+            outcomes = await self._decode_small(pool, images)
+            for index, outcome in enumerate(outcomes):
+                if isinstance(outcome, TooLarge) and pool.max_pixels > SMALL_PIXELS:
+                    outcomes[index] = await self._decode_large(pool, index, images[index], outcome.pixels)
         except BaseException:  # also the cancelling by `end` and by the end of the server
             self._abandon()
             if self._problem is not None:
@@ -70,16 +82,44 @@ class Work:
         elif self._waiting is not None:
             self._waiting.cancel()
 
+    async def _decode_small(self, pool: DecodePool, images: Sequence[tuple[Decode, Pixels]]) -> list[Outcome]:
+        """TooLarge of a large picture, too, which has told its size and was not decoded."""
+        pieces = []
+        for start in range(0, len(images), TOGETHER):
+            piece = images[start : start + TOGETHER]
+            task = pool.threads.submit(partial(self._attempt_all, piece, min(SMALL_PIXELS, pool.max_pixels)))
+            self._writers.update(dict.fromkeys(self._slots[start : start + TOGETHER], task))
+            pieces.append(task)
+        return [outcome for task in pieces for outcome in await self._result(task)]
+
+    async def _decode_large(self, pool: DecodePool, index: int, image: tuple[Decode, Pixels], pixels: int) -> Outcome:
+        weight = pixels if pixels <= pool.max_pixels else 0  # one that is refused by its head needs no room
+        self._waiting = turn = pool.room.take(weight)
+        await turn
+        task = pool.large_threads.submit(partial(_attempt, *image, pool.max_pixels))
+        task.when_over(partial(pool.room.give_back, weight))
+        self._writers[self._slots[index]] = task
+        return await self._result(task)
+
+    async def _result(self, task: Task[T]) -> T:
+        self._expect_no_end()
+        self._waiting = task.done
+        result = await task.done
+        self._expect_no_end()
+        return result
+
+    def _expect_no_end(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+
     def _abandon(self) -> None:
-        for slots, piece in self._pieces:
-            if piece.claim() or piece.ended:
-                self.batcher.release(slots)
-            else:  # a thread writes there now
-                piece.afterwards = partial(self.batcher.release, slots)
+        for slot, writer in self._writers.items():
+            writer.call_off()
+            writer.when_over(partial(self.batcher.release, [slot]))
 
-
-def _attempt_all(piece: Sequence[tuple[Decode, Pixels]], max_pixels: int) -> list[Outcome]:
-    return [_attempt(decode, square, max_pixels) for decode, square in piece]
+    def _attempt_all(self, piece: Sequence[tuple[Decode, Pixels]], max_pixels: int) -> list[Outcome]:
+        """In a thread, which goes on from image to image as long as the request does."""
+        return [_attempt(decode, square, max_pixels) for decode, square in piece if self._problem is None]
 
 
 def _attempt(decode: Decode, square: Pixels, max_pixels: int) -> Outcome:

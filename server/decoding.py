@@ -31,7 +31,7 @@ def copy_array(array: Pixels, square: Pixels, max_pixels: int) -> str:
     """Bring uint8 (H, W, 3) pixels into `square`, uint8 (S, S, 3), and return their hash. Raises a Problem."""
     height, width, _ = array.shape
     if height * width > max_pixels:
-        raise TooLarge(f"A picture may have {max_pixels} pixels.")
+        raise TooLarge(f"A picture may have {max_pixels} pixels.", height * width)
     try:
         return _fill(np.ascontiguousarray(array), square)
     except ImageError as error:
@@ -51,6 +51,8 @@ def _fill(picture: Image.Image | Pixels, square: Pixels) -> str:
 
 
 def _problem(error: ImageError) -> Problem:
-    kinds: dict[type[ImageError], type[Problem]] = {ImageTooLargeError: TooLarge, ImageShapeError: WrongShape}
     sentence = str(error)
-    return kinds.get(type(error), NotAnImage)(sentence[0].upper() + sentence[1:] + ".")
+    sentence = sentence[0].upper() + sentence[1:] + "."
+    if isinstance(error, ImageTooLargeError):
+        return TooLarge(sentence, error.pixels)
+    return (WrongShape if isinstance(error, ImageShapeError) else NotAnImage)(sentence)

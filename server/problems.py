@@ -99,6 +99,11 @@ class TooLarge(Problem):
 
     status, slug, title = 413, "too-large", "Too large"
 
+    def __init__(self, detail: str, pixels: int = 0) -> None:
+        super().__init__(detail)
+        self.pixels = pixels
+        """Of a picture with too many pixels: how many."""
+
 
 class UnknownType(Problem):
     """A content type that the service does not read."""

@@ -19,7 +19,7 @@ from model.pixels import RESIZE_RULE
 from server.batcher import Job
 from server.bodies import FORM_TYPE, NPY_TYPE, Body, BodyBudget, content_type, read_form, read_npy
 from server.bounds import Bounds
-from server.decode_pool import Decode, Outcome, Work
+from server.decode_pool import Decode, DecodePool, Outcome, Work
 from server.decoding import copy_array, decode_picture, expect_pictures
 from server.engine import Engine
 from server.limits import Admission, Keys, RateLimiter
@@ -27,7 +27,6 @@ from server.metrics import Metrics
 from server.problems import Problem, TooLarge, Unavailable, UnknownType, WrongShape
 from server.process import WorkerConfig, WorkerError
 from server.settings import Settings
-from server.threads import Threads
 
 T = TypeVar("T")
 OPEN_RUNTIME: Final = "model.runtime:open_runtime"
@@ -72,7 +71,7 @@ class Service:
         self.fatal: WorkerError | None = None
         """Why the model could not be opened at the start; the service ends then."""
         self._reloading = asyncio.Lock()
-        self._threads = Threads(settings.decode_threads, "decode")
+        self._pool = DecodePool(settings.decode_threads, settings.pixels_per_picture, settings.max_decoding_pixels)
 
     def start(self) -> None:
         """Start loading the model; requests are answered 503 until it is warm."""
@@ -110,7 +109,7 @@ class Service:
     def close(self) -> None:
         """Let the worker and the threads go."""
         self.engine.close()
-        self._threads.close()
+        self._pool.close()
 
     def info(self) -> dict[str, object]:
         """What /info tells. Raises Unavailable before the first warm-up has ended."""
@@ -124,7 +123,7 @@ class Service:
             "weights_sha256": hello.weights_sha256,
             "limits": {
                 "max_body_bytes": self.settings.max_body_bytes,
-                "max_pixels": self.settings.max_pixels,
+                "max_pixels": self.settings.pixels_per_picture,
                 "max_batch": self.settings.max_batch,
                 "rate_limit_per_s": self.settings.rate_limit_per_s,
                 "rate_burst": self.settings.rate_burst,
@@ -206,7 +205,7 @@ class Service:
         work = Work(engine.batcher, slots)
         started = time.perf_counter()
         with Bounds(work, receive, self.settings.request_timeout_s):
-            outcomes = await work.decode(self._threads, decoders, squares, self.settings.max_pixels)
+            outcomes = await work.decode(self._pool, decoders, squares)
             answer = Answer.of(outcomes, time.perf_counter() - started)
             self.metrics.decode.observe(answer.decode_s)
             engine.batcher.release([slots[index] for index in answer.problems])
@@ -219,7 +218,7 @@ class Service:
         return answer
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        return await self._threads.submit(partial(function, *arguments)).done
+        return await self._pool.threads.submit(partial(function, *arguments)).done
 
     def _new_engine(self) -> Engine:
         settings = self.settings

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """Bytes of bodies held at once over all requests; beyond it requests are refused (503)."""
     max_pixels: int = Field(default=16_000_000, ge=1024)
     """Pictures with more pixels are refused (413) before they are decoded."""
+    max_decoding_pixels: int = Field(default=32_000_000, ge=1024)
+    """Pixels of pictures of over 1,000,000 being decoded at once, 30 bytes each at most; further ones wait in line."""
     max_batch: int = Field(default=64, ge=1, le=1024)
     """Images in one request to /predict/batch; more are refused (413)."""
     max_queue: int = Field(default=256, ge=1, le=65536)
@@ -72,6 +74,11 @@ class Settings(BaseSettings):
     """Folder of validation photos (`bicycle/`, `bird/`): on CUDA, half precision serves if all keep their labels."""
     log_requests: bool = True
     """Whether each request is logged as one JSON line on stderr."""
+
+    @property
+    def pixels_per_picture(self) -> int:
+        """How many a picture may have: never more than are decoded at once."""
+        return min(self.max_pixels, self.max_decoding_pixels)
 
 
 def read_settings(**given: Any) -> Settings:

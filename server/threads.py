@@ -16,15 +16,14 @@ T = TypeVar("T")
 class Task(Generic[T]):
     """One call on its way through the threads: await `done`, or call it off."""
 
-    __slots__ = ("_ticket", "afterwards", "call", "done", "ended")
+    __slots__ = ("_afterwards", "_ticket", "call", "done", "over")
 
     def __init__(self, call: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
         self.call = call
         self.done: asyncio.Future[T] = loop.create_future()
-        self.ended = False
-        """Whether the event loop knows that the call has ended."""
-        self.afterwards: Callable[[], None] | None = None
-        """Called in the event loop when the call has ended, also if `done` was cancelled by then."""
+        self.over = False
+        """Whether the event loop knows that the call has ended, or will never be made."""
+        self._afterwards: list[Callable[[], None]] = []
         self._ticket = [True]
 
     def claim(self) -> bool:
@@ -33,6 +32,29 @@ class Task(Generic[T]):
             return self._ticket.pop()  # one step, which no other thread can come between
         except IndexError:
             return False
+
+    def call_off(self) -> None:
+        """Have the call not made, unless a thread is at it. What it holds is let go at once, and not in its turn."""
+        if self.claim():
+            self.call = _called_off
+            self.end()
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Have this called in the event loop when the call is over, also if `done` was cancelled by then."""
+        if self.over:
+            callback()
+        else:
+            self._afterwards.append(callback)
+
+    def end(self) -> None:
+        """The call is over."""
+        self.over = True
+        for callback in self._afterwards:
+            callback()
+
+
+def _called_off() -> Any:
+    raise AssertionError("called off, and yet called")
 
 
 class Threads:
@@ -74,9 +96,7 @@ class Threads:
         self._waking = False  # before the first look: what ends from now on wakes the loop anew
         while self._ended:
             task, outcome, error = self._ended.popleft()
-            task.ended = True
-            if task.afterwards is not None:
-                task.afterwards()
+            task.end()
             if task.done.done():
                 continue
             if error is None:

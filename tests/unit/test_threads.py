@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 
 import pytest
 
@@ -28,12 +29,14 @@ def test_what_is_called_off_is_never_called() -> None:
         first = threads.submit(lambda: go.wait(10))
         second = threads.submit(lambda: called.append(2))
         third = threads.submit(lambda: called.append(3))
-        assert second.claim()
+        held = weakref.ref(second.call)
+        second.call_off()
+        assert second.over
+        assert held() is None, "what was called off is held until a thread comes by"
         go.set()
         await third.done
         assert called == [3]
-        assert first.ended
-        assert not second.ended
+        assert first.over
         assert not first.claim()
         threads.close()
 
@@ -47,10 +50,12 @@ def test_what_ends_unheard_is_told_afterwards() -> None:
         while task._ticket:
             await asyncio.sleep(0.001)
         task.done.cancel()
-        task.afterwards = told.set
+        task.call_off()
+        task.when_over(told.set)
+        assert not told.is_set()
         go.set()
         await asyncio.wait_for(told.wait(), 10)
-        assert task.ended
+        assert task.over
         threads.close()
 
     asyncio.run(run())
