@@ -1,7 +1,8 @@
 """The decoding of a request's images in threads, which ends early where the request does. S side of the square."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -41,36 +42,48 @@ class DecodePool:
 
 
 class Work:
-    """One request's images on their way through the threads and the queue; `end` ends it at whatever stage it is."""
+    """One request on its way through the threads and the queue; `end` ends it at whatever stage it is.
 
-    def __init__(self, batcher: Batcher, slots: Sequence[int]) -> None:
-        self.batcher, self._slots = batcher, slots
+    Each stage raises what `end` was given.
+    """
+
+    def __init__(self) -> None:
+        self._batcher: Batcher
+        self._slots: list[int] = []
         self._writers: dict[int, Task[Any]] = {}
         self._waiting: asyncio.Future[Any] | None = None
         self._job: Job | None = None
         self._problem: Exception | None = None
 
-    async def decode(self, pool: DecodePool, decoders: Sequence[Decode], squares: Pixels) -> list[Outcome]:
-        """The hash or the problem of each image, whose pixels then are in its slot of `squares` (slots, S, S, 3).
+    async def in_thread(self, pool: DecodePool, call: Callable[[], T]) -> T:
+        """What `call` returns."""
+        task = pool.threads.submit(call)
+        with self._unless_ended(task.call_off):
+            return await self._result(task)
 
-        Raises what `end` was given. Slots of work that was not finished are given back, each when nothing writes there.
+    async def decode(
+        self, batcher: Batcher, pool: DecodePool, decoders: Sequence[Decode], squares: Pixels
+    ) -> list[Outcome]:
+        """The hash or the problem of each image, whose pixels then are in a slot of `squares` (slots, S, S, 3).
+
+        Raises Unavailable when the queue is full. Slots of images with a problem are given back, and those of work that
+        was not finished, each when nothing writes there.
         """
+        self._batcher, self._slots = batcher, batcher.reserve(len(decoders))
         images = [(decode, squares[slot]) for decode, slot in zip(decoders, self._slots, strict=True)]
-        try:
+        with self._unless_ended(self._abandon):
             outcomes = await self._decode_small(pool, images)
             for index, outcome in enumerate(outcomes):
                 if isinstance(outcome, TooLarge) and pool.max_pixels > SMALL_PIXELS:
                     outcomes[index] = await self._decode_large(pool, index, images[index], outcome.pixels)
-        except BaseException:  # also the cancelling by `end` and by the end of the server
-            self._abandon()
-            if self._problem is not None:
-                raise self._problem from None
-            raise
+        batcher.release([self._slots[index] for index, one in enumerate(outcomes) if isinstance(one, Problem)])
         return outcomes
 
-    async def wait(self, slots: Sequence[int]) -> Job:
-        """Queue these slots and wait for their labels. Raises what `end` was given."""
-        self._job = self.batcher.submit(slots)
+    async def label(self, good: Sequence[int]) -> Job | None:
+        """Queue the images with these numbers, those that have no problem, and wait for their labels."""
+        if not good:
+            return None
+        self._job = self._batcher.submit([self._slots[index] for index in good])
         await self._job.done
         return self._job
 
@@ -78,7 +91,7 @@ class Work:
         """Stop, because of `problem`: what has not begun never will."""
         self._problem = problem
         if self._job is not None:
-            self.batcher.drop(self._job, problem)
+            self._batcher.drop(self._job, problem)
         elif self._waiting is not None:
             self._waiting.cancel()
 
@@ -110,12 +123,21 @@ class Work:
 
     def _expect_no_end(self) -> None:
         if self._problem is not None:
-            raise self._problem
+            raise self._problem from None
+
+    @contextmanager
+    def _unless_ended(self, abandon: Callable[[], None]) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:  # also the cancelling by `end` and by the end of the server
+            abandon()
+            self._expect_no_end()
+            raise
 
     def _abandon(self) -> None:
         for slot, writer in self._writers.items():
             writer.call_off()
-            writer.when_over(partial(self.batcher.release, [slot]))
+            writer.when_over(partial(self._batcher.release, [slot]))
 
     def _attempt_all(self, piece: Sequence[tuple[Decode, Pixels]], max_pixels: int) -> list[Outcome]:
         """In a thread, which goes on from image to image as long as the request does."""

@@ -5,11 +5,11 @@ N images, H height, W width, S side of the square.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 from starlette.datastructures import Headers
@@ -17,18 +17,17 @@ from starlette.types import Receive
 
 from model.pixels import RESIZE_RULE
 from server.batcher import Job
-from server.bodies import FORM_TYPE, NPY_TYPE, Body, BodyBudget, content_type, read_form, read_npy
+from server.bodies import FORM_TYPE, Body, BodyBudget, content_type
 from server.bounds import Bounds
+from server.contents import Parse, one_picture, pictures
 from server.decode_pool import Decode, DecodePool, Outcome, Work
-from server.decoding import copy_array, decode_picture, expect_pictures
 from server.engine import Engine
 from server.limits import Admission, Keys, RateLimiter
 from server.metrics import Metrics
-from server.problems import Problem, TooLarge, Unavailable, UnknownType, WrongShape
+from server.problems import Problem, Unavailable
 from server.process import WorkerConfig, WorkerError
 from server.settings import Settings
 
-T = TypeVar("T")
 OPEN_RUNTIME: Final = "model.runtime:open_runtime"
 _log = structlog.get_logger()
 
@@ -151,10 +150,7 @@ class Service:
 
     async def predict(self, headers: Headers, receive: Receive, address: str) -> Answer:
         """One image of any accepted type -> an answer with one label. Raises a Problem or ClientGone."""
-        caller = self.admission.caller(headers, address)
-        with self.admission.charge(caller), Body(self.budget, receive, headers.get("content-length")) as reader:
-            kind, boundary = content_type(headers)
-            answer = await self._classify([await self._decoder(kind, boundary, await reader.read())], receive)
+        answer = await self._answer(headers, receive, address, one_picture)
         for problem in answer.problems.values():
             raise problem
         return answer
@@ -164,61 +160,40 @@ class Service:
 
         Raises a Problem or ClientGone; the problem of the first image if every one is bad.
         """
-        caller = self.admission.caller(headers, address)
-        reader = Body(self.budget, receive, headers.get("content-length"))
-        with self.admission.charge(caller) as charge, reader:
-            kind, boundary = content_type(headers)
-            decoders = await self._decoders(kind, boundary, await reader.read())
-            charge.more(len(decoders) - 1)
-            answer = await self._classify(decoders, receive)
+        answer = await self._answer(headers, receive, address, partial(pictures, self.settings.max_batch))
         if len(answer.problems) == len(answer.labels):
             raise answer.problems[0]
         return answer
 
-    async def _decoder(self, kind: str, boundary: bytes, body: bytes) -> Decode:
-        if kind == FORM_TYPE:
-            (body,) = await self._in_thread(_one_file, body, boundary)
-        if kind != NPY_TYPE:
-            return partial(decode_picture, body)
-        array = read_npy(body)
-        expect_pictures(array, 3)
-        return partial(copy_array, array)
+    async def _answer(self, headers: Headers, receive: Receive, address: str, parse: Parse) -> Answer:
+        caller = self.admission.caller(headers, address)
+        reader = Body(self.budget, receive, headers.get("content-length"))
+        with self.admission.charge(caller) as charge, reader:
+            kind, boundary = content_type(headers)
+            parse_body = partial(parse, kind, boundary, await reader.read())
+            work = Work()
+            with Bounds(work, receive, self.settings.request_timeout_s, self._retry_after_s):
+                decoders = await work.in_thread(self._pool, parse_body) if kind == FORM_TYPE else parse_body()
+                charge.more(len(decoders) - 1)
+                return await self._classify(work, decoders)
 
-    async def _decoders(self, kind: str, boundary: bytes, body: bytes) -> list[Decode]:
-        most = self.settings.max_batch
-        if kind == FORM_TYPE:
-            files = await self._in_thread(read_form, body, boundary, "images", most)
-            return [partial(decode_picture, file) for file in files]
-        if kind != NPY_TYPE:
-            raise UnknownType(f"A batch is {NPY_TYPE} or {FORM_TYPE}.")
-        arrays = read_npy(body)
-        expect_pictures(arrays, 4)
-        if len(arrays) > most:
-            raise TooLarge(f"A batch may have {most} images.")
-        return [partial(copy_array, array) for array in arrays]
-
-    async def _classify(self, decoders: list[Decode], receive: Receive) -> Answer:
+    async def _classify(self, work: Work, decoders: list[Decode]) -> Answer:
         """Decode into slots beside the loop, queue what is good, and wait for the labels."""
         engine = self.engine  # a reload in the meantime changes self.engine; this request stays with its own
-        squares = engine.memory.slots
-        slots = engine.batcher.reserve(len(decoders))
-        work = Work(engine.batcher, slots)
         started = time.perf_counter()
-        with Bounds(work, receive, self.settings.request_timeout_s):
-            outcomes = await work.decode(self._pool, decoders, squares)
-            answer = Answer.of(outcomes, time.perf_counter() - started)
-            self.metrics.decode.observe(answer.decode_s)
-            engine.batcher.release([slots[index] for index in answer.problems])
-            good = [index for index in range(len(slots)) if index not in answer.problems]
-            if good:
-                job = await work.wait([slots[index] for index in good])
-                self.metrics.queue.observe(job.queue_s)
-                self.metrics.count_labels(job.labels)
-                answer.add(good, job)
+        outcomes = await work.decode(engine.batcher, self._pool, decoders, engine.memory.slots)
+        answer = Answer.of(outcomes, time.perf_counter() - started)
+        self.metrics.decode.observe(answer.decode_s)
+        good = [index for index in range(len(outcomes)) if index not in answer.problems]
+        job = await work.label(good)
+        if job is not None:
+            self.metrics.queue.observe(job.queue_s)
+            self.metrics.count_labels(job.labels)
+            answer.add(good, job)
         return answer
 
-    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        return await self._pool.threads.submit(partial(function, *arguments)).done
+    def _retry_after_s(self) -> int:
+        return self.engine.batcher.retry_after_s()
 
     def _new_engine(self) -> Engine:
         settings = self.settings
@@ -230,10 +205,3 @@ class Service:
         }
         config = WorkerConfig(self.bundle, settings.max_queue, options, self.factory)
         return Engine(config, settings.worker_timeout_s, settings.request_timeout_s, self.metrics.count_batch)
-
-
-def _one_file(body: bytes, boundary: bytes) -> list[bytes]:
-    files = read_form(body, boundary, "image", 2)
-    if len(files) > 1:
-        raise WrongShape("The form must have one field named image; /predict/batch takes several named images.")
-    return files

@@ -83,3 +83,24 @@ def test_a_client_that_reads_late_gets_all_its_answers(server: LiveServer) -> No
             received += chunk
             time.sleep(0.0005)
         assert received.count(b"HTTP/1.1 200 ") == 300
+
+
+FORM = (
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 900\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(("before", "slug"), [(b"GET /livez HTTP/1.1\r\nX-Long: ", b"slow-head"), (FORM, b"slow-body")])
+def test_a_head_and_a_form_that_drip_are_not_waited_for(server: LiveServer, before: bytes, slug: bytes) -> None:
+    with connected(server) as connection:
+        connection.sendall(before)
+        connection.settimeout(0.2)
+        for _ in range(20):  # a byte in time wins none
+            connection.sendall(b"a")
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+                break
+        else:
+            pytest.fail("a client that drips holds its connection")
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert slug in answer

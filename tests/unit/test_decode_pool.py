@@ -48,16 +48,16 @@ def batcher() -> Batcher:
 def test_each_image_has_its_outcome() -> None:
     async def run() -> None:
         queue = batcher()
-        slots = queue.reserve(20)
         decoders = [fill(number) for number in range(20)]
         decoders[3], decoders[17] = fail, crash
         with decoding_pool(2) as pool:
-            outcomes = await Work(queue, slots).decode(pool, decoders, SQUARES)
+            outcomes = await (work := Work()).decode(queue, pool, decoders, SQUARES)
         assert isinstance(outcomes[3], NotAnImage)
         assert "KeyError" not in str(outcomes[17])
         good = [number for number in range(20) if number not in (3, 17)]
         assert [outcomes[number] for number in good] == [str(number) for number in good]
-        assert [SQUARES[slots[number], 0, 0, 0] for number in good] == good
+        assert [SQUARES[work._slots[number], 0, 0, 0] for number in good] == good
+        assert queue.in_house == len(good)
 
     asyncio.run(run())
 
@@ -72,8 +72,8 @@ def test_an_end_while_decoding_waits_for_nothing_and_keeps_the_slots_that_are_wr
             return ""
 
         with decoding_pool(1) as pool:
-            work = Work(queue, queue.reserve(3 * TOGETHER))
-            task = asyncio.create_task(work.decode(pool, [block] + [fail] * (3 * TOGETHER - 1), SQUARES))
+            work = Work()
+            task = asyncio.create_task(work.decode(queue, pool, [block] + [fail] * (3 * TOGETHER - 1), SQUARES))
             await asyncio.to_thread(begun.wait, 10)
             work.end(Unavailable("late"))
             with pytest.raises(Unavailable, match="late"):
@@ -91,8 +91,8 @@ def test_an_end_between_decoding_and_the_queue() -> None:
     async def run() -> None:
         queue = batcher()
         with decoding_pool(1) as pool:
-            work = Work(queue, queue.reserve(2))
-            task = asyncio.create_task(work.decode(pool, [fill(1)] * 2, SQUARES))
+            work = Work()
+            task = asyncio.create_task(work.decode(queue, pool, [fill(1)] * 2, SQUARES))
             await asyncio.sleep(0)
             time.sleep(0.05)  # decoded by now, and the task does not know it yet
             work.end(Unavailable("late"))
@@ -107,9 +107,11 @@ def test_an_end_between_decoding_and_the_queue() -> None:
 def test_an_end_in_the_queue() -> None:
     async def run() -> None:
         queue = batcher()
-        work = Work(queue, slots := queue.reserve(2))
-        task = asyncio.create_task(work.wait(slots))
+        with decoding_pool(1) as pool:
+            await (work := Work()).decode(queue, pool, [fill(1), fail], SQUARES)
+        task = asyncio.create_task(work.label([0]))
         await asyncio.sleep(0)
+        assert queue.in_house == 1
         work.end(Unavailable("late"))
         with pytest.raises(Unavailable, match="late"):
             await task
@@ -156,11 +158,10 @@ def test_large_pictures_wait_for_room_and_small_ones_pass_beside_them() -> None:
         queue, gauge = batcher(), Gauge()
         with decoding_pool(8, MOST, 2 * LARGE) as pool:
             large = [
-                asyncio.create_task(Work(queue, queue.reserve(1)).decode(pool, [gauge.picture(LARGE)], SQUARES))
-                for _ in range(12)
+                asyncio.create_task(Work().decode(queue, pool, [gauge.picture(LARGE)], SQUARES)) for _ in range(12)
             ]
             await until(lambda: gauge.now == 2 * LARGE)
-            assert await Work(queue, queue.reserve(1)).decode(pool, [fill(1)], SQUARES) == ["1"]
+            assert await Work().decode(queue, pool, [fill(1)], SQUARES) == ["1"]
             assert gauge.now == 2 * LARGE
             gauge.go.set()
             assert await asyncio.gather(*large) == [[str(LARGE)]] * 12
@@ -174,9 +175,9 @@ def test_a_picture_beyond_the_bound_is_refused_without_waiting_for_room() -> Non
     async def run() -> None:
         queue, gauge = batcher(), Gauge()
         with decoding_pool(2, MOST, MOST) as pool:
-            first = asyncio.create_task(Work(queue, queue.reserve(1)).decode(pool, [gauge.picture(MOST)], SQUARES))
+            first = asyncio.create_task(Work().decode(queue, pool, [gauge.picture(MOST)], SQUARES))
             await until(lambda: gauge.now == MOST)
-            (outcome,) = await Work(queue, queue.reserve(1)).decode(pool, [gauge.picture(MOST + 1)], SQUARES)
+            (outcome,) = await Work().decode(queue, pool, [gauge.picture(MOST + 1)], SQUARES)
             assert isinstance(outcome, TooLarge)
             assert str(outcome) == f"at most {MOST}", "the bound is told, and not that of small pictures"
             gauge.go.set()
@@ -189,8 +190,8 @@ def test_an_end_in_the_line_for_room_and_one_while_a_large_picture_is_decoded() 
     async def run() -> None:
         queue, gauge = batcher(), Gauge()
         with decoding_pool(2, MOST, MOST) as pool:
-            works = [Work(queue, queue.reserve(1)) for _ in range(3)]
-            tasks = [asyncio.create_task(work.decode(pool, [gauge.picture(MOST)], SQUARES)) for work in works]
+            works = [Work() for _ in range(3)]
+            tasks = [asyncio.create_task(work.decode(queue, pool, [gauge.picture(MOST)], SQUARES)) for work in works]
             await until(lambda: gauge.now == MOST)
             for work, task in zip(works[:2], tasks[:2], strict=True):
                 work.end(Unavailable("late"))
@@ -218,8 +219,8 @@ def test_a_piece_ends_with_its_request() -> None:
             return ""
 
         with decoding_pool(1) as pool:
-            work = Work(queue, queue.reserve(4))
-            task = asyncio.create_task(work.decode(pool, [block, count, count, count], SQUARES))
+            work = Work()
+            task = asyncio.create_task(work.decode(queue, pool, [block, count, count, count], SQUARES))
             await asyncio.to_thread(begun.wait, 10)
             work.end(Unavailable("late"))
             with pytest.raises(Unavailable, match="late"):
