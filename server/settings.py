@@ -20,7 +20,10 @@ def _decode_threads() -> int:
 class Settings(BaseSettings):
     """All settings of `trades-bob serve`. The environment variable of `max_queue` is TRADES_BOB_MAX_QUEUE."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # An empty variable is as good as none: that is how compose and systemd pass on what is not set.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
     host: str = "127.0.0.1"
     """Address to listen on; a container sets 0.0.0.0."""

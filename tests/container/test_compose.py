@@ -8,10 +8,14 @@ import uuid
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 
+from attack.wire.messages import NPY, npy_body
 from model.photos import find_photos
+from server.limits import make_key
+from server.settings import Settings
 
 pytestmark = pytest.mark.container
 
@@ -31,10 +35,11 @@ def compose(environment, image, photos, tmp_path):
     settings = environment | {f"TRADES_BOB_{name}": value for name, value in given.items()}
     project = f"trades-bob-test-{uuid.uuid4().hex[:8]}"
 
-    def run(*arguments, files=("compose.yaml",)):
+    def run(*arguments, files=("compose.yaml",), **more):
         named = [word for file in files for word in ("--file", DOCKER / file)]
         command = ["docker", "compose", "--project-name", project, *named, *arguments]
-        return subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=300)
+        given = settings | {f"TRADES_BOB_{name}": value for name, value in more.items()}
+        return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=300)
 
     run.project, run.url = project, f"http://{listen}"
     yield run
@@ -60,3 +65,20 @@ def test_without_a_gpu_the_override_serves_too(compose):
     up = compose("up", "--detach", "--wait", files=files)
     assert up.returncode == 0, up.stderr[-3000:]
     assert httpx.get(f"{compose.url}/readyz", timeout=10).status_code == 200
+    assert httpx.get(f"{compose.url}/info", timeout=10).json()["limits"]["max_batch"] == Settings().max_batch
+
+
+def test_settings_and_keys_reach_the_service(compose, tmp_path):
+    """From the shell, the keys as a secret; without a key only what needs none is told."""
+    key, line = make_key("ann")
+    keys = tmp_path / "keys.txt"
+    keys.write_text(line + "\n")
+    files = ("compose.yaml", "compose.cpu.yaml")
+    up = compose("up", "--detach", "--wait", files=files, MAX_BATCH="7", API_KEYS_FILE=str(keys))
+    assert up.returncode == 0, up.stderr[-3000:]
+    assert httpx.get(f"{compose.url}/info", timeout=10).json()["limits"]["max_batch"] == 7
+    picture = npy_body(np.zeros((128, 128, 3), np.uint8))
+    for given, status in (({}, 401), ({"X-API-Key": key}, 200)):
+        headers = {"Content-Type": NPY} | given
+        answer = httpx.post(f"{compose.url}/predict", content=picture, headers=headers, timeout=30)
+        assert answer.status_code == status, answer.text

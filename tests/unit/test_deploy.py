@@ -134,6 +134,15 @@ def test_compose_services_are_hardened(name):
     assert service["mem_limit"]
 
 
+def test_compose_passes_every_setting_but_what_the_image_fixes():
+    """Name by name, since compose has no pattern: a new setting must be added there."""
+    service = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]["service"]
+    settings = {f"TRADES_BOB_{name.upper()}" for name in Settings.model_fields}
+    assert set(service["environment"]) == settings - {"TRADES_BOB_HOST", "TRADES_BOB_PORT", "TRADES_BOB_BUNDLE"}
+    valued = {name for name, value in service["environment"].items() if value is not None}
+    assert valued == {"TRADES_BOB_API_KEYS_FILE"}, "the others keep their value outside"
+
+
 def test_composes_attack_is_one_that_the_harness_knows():
     services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
     program, command, *options = services["attack"]["command"]

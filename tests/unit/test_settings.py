@@ -65,6 +65,13 @@ def test_a_machine_with_more_cpus_than_decoding_threads_can_be_set(monkeypatch: 
         assert Settings(decode_threads=Settings().decode_threads).decode_threads == threads
 
 
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("API_KEYS_FILE", "MAX_QUEUE", "BUNDLE"):
+        monkeypatch.setenv(f"TRADES_BOB_{name}", "")
+    settings = read_settings()
+    assert (settings.api_keys_file, settings.bundle, settings.max_queue) == (None, None, 256)
+
+
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRADES_BOB_PORT", "1234")
     assert read_settings().port == 1234
