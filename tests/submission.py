@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import uvicorn
@@ -33,6 +34,9 @@ FAULTS = {
     "header": "a header tells the brightness",
     "padding": "spaces in the body tell the brightness",
     "batch": "a header of a batch tells the brightness",
+    "file": "the answer to a file holds the brightness too",
+    "jpeg": "a header tells the brightness of a JPEG",
+    "form": "a header tells the brightness of what comes in a form",
     "error": "an error tells the brightness",
     "metric": "a metric tells the last brightness",
     "counter": "a counter adds up all brightness",
@@ -46,6 +50,9 @@ FAULTS = {
     "careless": "what is malformed ends in a 500",
     "memory": "a request to it takes all memory",
     "stubborn": "does not end at SIGTERM",
+    "queue": "takes one request after another, a quarter of a second each",
+    "online": "does not start without a way out to a network",
+    "writes": "does not start where it cannot write to its root",
     "silent": "is never ready",
     "dead": "ends at once",
 }
@@ -56,6 +63,7 @@ class State:
     brightness = 0.0
     total = 0.0
     answered = 0
+    turn = asyncio.Lock()
 
 
 def labels_of(pixels):
@@ -129,14 +137,19 @@ async def predict(request):
     labels = labels_of(pixels)
     if State.fault == "slow":
         await asyncio.sleep(0.03 * len(labels))
+    if State.fault == "queue":
+        async with State.turn:
+            await asyncio.sleep(0.25)
     State.answered += 1
     if State.fault == "flaky" and State.answered % 20 == 0:
         return problem(500, "failed")
     headers = {"Pixels-SHA256": ",".join(map(pixels_sha256, pixels))}
-    if State.fault == "header" or (State.fault == "batch" and batch):
+    kind = request.headers.get("content-type", "")
+    leaks = {"batch": batch, "header": True, "jpeg": "jpeg" in kind, "form": kind.startswith("multipart")}
+    if leaks.get(State.fault):
         headers["X-Trace"] = f"{State.brightness:.3f}"
     answer = {"labels": labels} if batch else {"label": labels[0]}
-    if State.fault == "body":
+    if State.fault == "body" or (State.fault == "file" and kind == "image/png"):
         answer["brightness"] = State.brightness
     response = JSONResponse(answer, headers=headers)
     if State.fault == "padding":
@@ -188,6 +201,12 @@ app = Starlette(
 )
 
 
+def _find_a_way_out():
+    """Nothing is sent: the kernel says whether there is a route."""
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault", choices=list(FAULTS), default=os.environ.get("FAULT", "none"))
@@ -197,6 +216,11 @@ def main():
     State.fault = given.fault
     if State.fault == "dead":
         sys.exit("no weights here")
+    needs = {"online": _find_a_way_out, "writes": lambda: Path("/report/state").write_text("")}
+    try:
+        needs.get(State.fault, lambda: None)()
+    except OSError as error:
+        sys.exit(f"cannot start: {error.strerror}")
     listener = socket.create_server((given.host, given.port))
     print(f"http://{given.host}:{listener.getsockname()[1]}", flush=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 
 from attack.check.findings import Unfit, joined
-from attack.check.samples import numpy_file, png
+from attack.check.samples import image_file, numpy_file
 from attack.check.subject import NOTICE_S, Subject
 from attack.wire.messages import NPY, npy_body
 
@@ -68,7 +68,7 @@ def _must_live(subject: Subject, name: str) -> None:
 def _requests(subject: Subject) -> list[tuple[str, Callable[[], httpx.Response]]]:
     """Requests that httpx can send, by name."""
     picture = subject.samples.pixels[0]
-    file, side = png(picture), subject.info.input_size
+    file, side = image_file(picture, "PNG"), subject.info.input_size
     bodies = {
         "an empty body": (b"", "image/png"),
         "a truncated PNG": (file[: len(file) // 2], "image/png"),

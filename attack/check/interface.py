@@ -25,7 +25,8 @@ def api_shape(subject: Subject) -> tuple[str, dict[str, float]]:
     faults += _problem_faults(subject, picture)
     if faults:
         raise Unfit(joined(faults))
-    return "probes, /info, five ways to send a picture, four kinds of error are as the contract says", {}
+    ways = len(doors(subject, picture))
+    return f"probes, /info, {ways} ways to send a picture, four kinds of error are as the contract says", {}
 
 
 def _probe_faults(subject: Subject) -> Iterator[str]:
@@ -61,7 +62,7 @@ def _door_faults(subject: Subject, picture: Pixels) -> Iterator[str]:
         labels = door.labels(subject.json(response))
         if len(labels) != door.pictures or set(labels) - set(LABELS):
             yield f"{door.name} answers {response.text[:60]!r}"
-        elif _hashes(response) != [pixels_sha256(picture)] * door.pictures:
+        elif door.exact and _hashes(response) != [pixels_sha256(picture)] * door.pictures:
             yield f"{door.name}: Pixels-SHA256 is not that of the pixels sent"
 
 

@@ -16,8 +16,9 @@ from typing import Any, Final
 import httpx
 import numpy as np
 
+from attack.check.doors import doors
 from attack.check.findings import Unfit, joined
-from attack.check.samples import patterns
+from attack.check.samples import image_file, patterns
 from attack.check.subject import Subject
 from attack.wire.messages import NPY, npy_body
 from model.pixels import Pixels
@@ -37,16 +38,16 @@ class Told:
     picture: int
     label: str
     values: dict[str, str]
-    """Text by where it stood: `the header date`, `the metric x`, `the body of /predict`."""
+    """Text by where it stood: `the header date of npy`, `the body of multipart`, `the metric x`."""
 
 
 def labels_only(subject: Subject) -> tuple[str, dict[str, float]]:
     """Nothing but a label, and the hash of the pixels, depends on the picture."""
     label, pictures = _twins(subject)
     faults = list(_named_faults(subject, pictures[0]))
-    if suspects := _telling(_ask_in_turn(subject, pictures), label):
+    if suspects := _telling(_ask_in_turn(subject, label, pictures), label):
         # Counters of time may follow a picture by chance, but hardly twice.
-        told = suspects & _telling(_ask_in_turn(subject, pictures), label)
+        told = suspects & _telling(_ask_in_turn(subject, label, pictures), label)
         faults += [f"{name} tells something of the picture" for name in sorted(told)]
     if faults:
         raise Unfit(joined(faults))
@@ -64,44 +65,54 @@ def _twins(subject: Subject) -> tuple[str, Pixels]:
 
 def _named_faults(subject: Subject, picture: Pixels) -> Iterator[str]:
     """Keys, headers and metrics that have no place there, or whose name is that of a score."""
-    answer = subject.post("/predict", npy_body(picture), NPY)
-    batch = subject.post("/predict/batch", npy_body(picture[None]), NPY)
-    for response, key in ((answer, "label"), (batch, "labels")):
-        if others := sorted(set(subject.json(response)) - {key}):
-            yield f"{response.request.url.path} also tells {others}"
-    for name in {*answer.headers, *batch.headers, *_metrics(subject)}:
-        if SCORE_WORDS.search(name):
-            yield f"the name {name!r} is that of a score"
-    if found := SCORE_WORDS.search(subject.post("/predict", npy_body(picture)[:-1], NPY).text):
-        yield f"an error speaks of a {found[0]!r}"
+    names = {*_metrics(subject)}
+    for door in doors(subject, picture):
+        answer = door.ask()
+        names |= {*answer.headers}
+        if others := sorted(set(subject.json(answer)) - {door.key}):
+            yield f"the answer to {door.name} also tells {others}"
+    for name in sorted(filter(SCORE_WORDS.search, names)):
+        yield f"the name {name!r} is that of a score"
+    for name, error in _refusals(subject, picture):
+        if found := SCORE_WORDS.search(error.text):
+            yield f"the error of {name} speaks of a {found[0]!r}"
 
 
-def _ask_in_turn(subject: Subject, pictures: Pixels) -> list[Told]:
+def _ask_in_turn(subject: Subject, label: str, pictures: Pixels) -> list[Told]:
     """Each picture ROUNDS times, in another order each time, so that nothing periodic follows a picture."""
-    order, told, before = random.Random(), [], _metrics(subject)  # noqa: S311  (an order, not a secret)
+    order, told = random.Random(), []  # noqa: S311  (an order, not a secret)
     for _ in range(ROUNDS):
         for index in order.sample(range(len(pictures)), len(pictures)):
-            label, values = _ask(subject, pictures[index])
-            metrics = _metrics(subject)
-            values |= {f"the metric {name}": value for name, value in metrics.items()}
-            values |= {f"the step of the metric {name}": _step(before.get(name), metrics[name]) for name in metrics}
-            values |= {f"GET {page}": subject.http.get(page).text for page in PAGES}
-            told.append(Told(index, label, values))
-            before = metrics
+            told.append(_ask(subject, label, index, pictures[index]))
     return told
 
 
-def _ask(subject: Subject, picture: Pixels) -> tuple[str, dict[str, str]]:
-    """Alone, in a batch and cut short: the label, and what else was told."""
-    alone = subject.post("/predict", npy_body(picture), NPY)
-    batch = subject.post("/predict/batch", npy_body(picture[None]), NPY)
-    error = subject.post("/predict", npy_body(picture)[:-1], NPY)
-    values = {
-        f"{place} of {name}": value
-        for name, response in (("/predict", alone), ("/predict/batch", batch), ("an error", error))
-        for place, value in _told_by(response).items()
-    }
-    return str(subject.json(alone).get("label")), values
+def _ask(subject: Subject, label: str, index: int, picture: Pixels) -> Told:
+    """By every door, and cut short. Metrics see even bodies alone: a count of bytes would tell a file's length."""
+    ways = doors(subject, picture)
+    answers = [(door, door.ask()) for door in ways if not door.even]
+    before = _metrics(subject)
+    answers += [(door, door.ask()) for door in ways if door.even]
+    refused = _refusals(subject, picture)
+    after = _metrics(subject)
+    labels = {door.name: door.labels(subject.json(answer)) for door, answer in answers}
+    # A JPEG is another picture: it may have another label, and then that is all it tells.
+    told = [(door.name, answer) for door, answer in answers if set(labels[door.name]) == {label}]
+    values = {f"{place} of {name}": text for name, answer in told + refused for place, text in _told_by(answer).items()}
+    values |= {f"the metric {name}": value for name, value in after.items()}
+    values |= {f"the step of the metric {name}": _step(before.get(name), after[name]) for name in after}
+    values |= {f"GET {page}": subject.http.get(page).text for page in PAGES}
+    return Told(index, "".join(labels["npy"]), values)
+
+
+def _refusals(subject: Subject, picture: Pixels) -> list[tuple[str, httpx.Response]]:
+    """The answers to the picture cut short: as an array, as a batch and as a file."""
+    file = image_file(picture, "PNG")
+    return [
+        ("a cut npy", subject.post("/predict", npy_body(picture)[:-1], NPY)),
+        ("a cut batch", subject.post("/predict/batch", npy_body(picture[None])[:-1], NPY)),
+        ("a cut PNG", subject.post("/predict", file[: len(file) // 2], "image/png")),
+    ]
 
 
 def _told_by(response: httpx.Response) -> dict[str, str]:

@@ -11,6 +11,7 @@ import httpx
 from attack.check.findings import Skipped, Unfit
 from attack.check.subject import Machine, Subject
 from attack.wire.messages import NPY, npy_body
+from model.pixels import Pixels
 
 UNDER_WAY: Final = 4
 """Requests in flight when SIGTERM comes."""
@@ -41,7 +42,7 @@ def memory(subject: Subject) -> tuple[str, dict[str, float]]:
 def shutdown(subject: Subject) -> tuple[str, dict[str, float]]:
     """SIGTERM ends the container in time, and what was asked before is answered."""
     machine, within_s = _machine(subject), subject.rules.stop_s
-    batch = npy_body(subject.batch_of(WORK_SHARE * within_s / UNDER_WAY))
+    batch = subject.batch_of(WORK_SHARE * within_s / UNDER_WAY)
     sent = threading.Semaphore(0)
     with ThreadPoolExecutor(UNDER_WAY) as pool:
         asked = [pool.submit(_status, subject, batch, sent) for _ in range(UNDER_WAY)]
@@ -64,14 +65,17 @@ def _machine(subject: Subject) -> Machine:
     return subject.machine
 
 
-def _status(subject: Subject, batch: bytes, sent: threading.Semaphore) -> str:
+def _status(subject: Subject, batch: Pixels, sent: threading.Semaphore) -> str:
+    body, longest_s = npy_body(batch), subject.allowed_s(UNDER_WAY * len(batch))
+
     def content() -> Iterator[bytes]:
-        yield batch
+        yield body
         sent.release()  # asked for more: the batch has been written to the connection
 
-    headers = {"Content-Type": NPY, "Content-Length": str(len(batch))}
+    headers = {"Content-Type": NPY, "Content-Length": str(len(body))}
     try:
-        return str(subject.http.post("/predict/batch", content=content(), headers=headers).status_code)
+        answer = subject.http.post("/predict/batch", content=content(), headers=headers, timeout=longest_s)
+        return str(answer.status_code)
     except httpx.HTTPError as error:
         sent.release()
         return type(error).__name__

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from model.pixels import Pixels, load_square
 PATTERNS = 8
 KEPT = 64
 """Pictures that are held as pixels, for the checks that need no truth."""
+_OPTIONS: Final[dict[str, dict[str, Any]]] = {"PNG": {"compress_level": 0}, "WebP": {"lossless": True}}
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,13 @@ def patterns(side: int) -> Pixels:
     return np.stack([_pattern(seed, side) for seed in range(PATTERNS)])
 
 
-def png(pixels: Pixels) -> bytes:
-    """uint8 (H, W, 3) -> the bytes of a PNG."""
+def image_file(pixels: Pixels, kind: str) -> bytes:
+    """uint8 (H, W, 3) -> the bytes of a PNG, BMP, WebP or JPEG; all but the JPEG keep every pixel.
+
+    The PNG is not compressed: pictures of one size make files of one length.
+    """
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    Image.fromarray(pixels).save(buffer, kind, **_OPTIONS.get(kind, {}))
     return buffer.getvalue()
 
 

@@ -38,7 +38,7 @@ class AsyncClient:
     ) -> None:
         self.url = checked_url(url)
         self.retry = retry or RetryPolicy()
-        self.timeout_s, self.pace = timeout_s, Pace(max_slots=max_slots)
+        self.pace = Pace(max_slots=max_slots)
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.http = httpx.AsyncClient(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
         self._slots = asyncio.Semaphore(max_slots)
@@ -94,7 +94,7 @@ class AsyncClient:
 
     async def _attempt(self, request: httpx.Request) -> httpx.Response:
         async with aclosing(await self.http.send(request, stream=True)) as response:
-            answer = Answer(response, self.timeout_s)
+            answer = Answer(response, request.extensions["timeout"]["read"])
             async for part in response.aiter_bytes():
                 answer.add(part)
             return answer.whole()

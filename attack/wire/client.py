@@ -51,7 +51,7 @@ class Connection:
     ) -> None:
         self.url = checked_url(url)
         self.retry = retry or RetryPolicy()
-        self.timeout_s, self.pace = timeout_s, Pace(max_slots=max_slots)
+        self.pace = Pace(max_slots=max_slots)
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.http = httpx.Client(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
 
@@ -86,7 +86,7 @@ class Connection:
 
     def _attempt(self, request: httpx.Request) -> httpx.Response:
         with closing(self.http.send(request, stream=True)) as response:
-            answer = Answer(response, self.timeout_s)
+            answer = Answer(response, request.extensions["timeout"]["read"])
             for part in response.iter_bytes():
                 answer.add(part)
             return answer.whole()

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from attack.check.machine import NoEngineError
 from attack.check.rules import Rules
 from attack.check.run import CHECKS, check_image
+from tests.container.live import url_of
 
 pytestmark = pytest.mark.container
 
@@ -54,7 +56,9 @@ def leftovers(engine):
     return [*containers, *engine.networks.list(filters={"name": "trades-bob-check"})]
 
 
-def test_a_sound_submission_is_fit(submission, clean, engine):
+def test_a_sound_submission_is_fit_whatever_proxy_the_environment_names(submission, clean, engine, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     report = check_image(submission("none"), QUICK, clean, None, lambda _: None)
     assert [(f.check, f.outcome) for f in report.findings] == [(name, "pass") for name in ("ready", *CHECKS)]
     assert leftovers(engine) == []
@@ -71,15 +75,19 @@ def test_the_projects_own_image_is_fit(image, photos, engine):
 @pytest.mark.parametrize(
     ("fault", "line", "reason"),
     [
-        ("body", "labels only", "/predict also tells ['brightness']"),
-        ("header", "labels only", "the header x-trace of /predict tells"),
+        ("body", "labels only", "the answer to npy also tells ['brightness']"),
+        ("header", "labels only", "the header x-trace of BMP body tells"),
+        ("form", "labels only", "the header x-trace of multipart tells"),
         ("random", "determinism", "40 times alone: bi"),
         ("company", "determinism", "in a batch of"),
         ("abstain", "abstention", "12 of 12 clean photos abstained on"),
+        ("wrong", "accuracy", "0 of 12 answered photos right"),
         ("slow", "throughput", "images/s"),
         ("bomb", "malformed input", "a decompression bomb ended the container (exit code 3)"),
         ("stubborn", "shutdown", "SIGTERM was not enough in 5 s (exit code 137)"),
         ("dead", "ready", "the container ended (exit code 1): no weights here"),
+        ("online", "ready", "the container ended (exit code 1): cannot start: Network is unreachable"),
+        ("writes", "ready", "the container ended (exit code 1): cannot start: Read-only file system"),
     ],
 )
 def test_each_bad_image_fails_on_its_line_alone(submission, clean, engine, fault, line, reason):
@@ -87,6 +95,13 @@ def test_each_bad_image_fails_on_its_line_alone(submission, clean, engine, fault
     assert list(failed) == [line]
     assert reason in failed[line]
     assert leftovers(engine) == []
+
+
+@pytest.mark.parametrize("fault", ["online", "writes"])
+def test_what_the_rules_forbid_is_all_that_such_an_image_lacks(submission, start, fault):
+    """Where it may reach out and write, it serves."""
+    with start(submission(fault)) as container:
+        assert httpx.get(f"{url_of(container)}/readyz", timeout=10).status_code == 200
 
 
 def test_what_ends_the_container_is_told_where_it_happened_and_nothing_after_it_is_judged(submission, clean):

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attack.check.behaviour import _repeated
 from attack.check.findings import Finding
 from attack.check.rules import Rules
 from attack.check.run import CHECKS, check_url
+from attack.check.subject import Subject
+from model.labels import LABELS
 
 pytestmark = pytest.mark.integration
 
@@ -64,9 +67,12 @@ def test_a_sound_endpoint_is_fit(clean):
     [
         ("body", "labels only", "brightness"),
         ("header", "labels only", "x-trace"),
-        ("padding", "labels only", "the body of /predict tells"),
-        ("batch", "labels only", "the header x-trace of /predict/batch tells"),
-        ("error", "labels only", "the key 'detail' of an error tells"),
+        ("padding", "labels only", "the body of BMP body tells"),
+        ("batch", "labels only", "the header x-trace of multipart batch tells"),
+        ("file", "labels only", "the answer to PNG body also tells ['brightness']"),
+        ("jpeg", "labels only", "the header x-trace of JPEG body tells"),
+        ("form", "labels only", "the header x-trace of multipart tells"),
+        ("error", "labels only", "the key 'detail' of a cut batch tells"),
         ("metric", "labels only", "toy_last_brightness"),
         ("counter", "labels only", "the step of the metric toy_sum tells"),
         ("random", "determinism", "40 times alone: bi"),
@@ -90,6 +96,32 @@ def test_each_fault_fails_on_its_line(clean, fault, line, reason):
     # What is no shape of an answer (a 500 instead of a 4xx, or now and then) breaks the API's line too.
     assert set(failed) <= {"flaky": {"api", "labels only", "malformed input"}, "careless": {"api"}}.get(fault, set())
     assert not report.fit
+
+
+def test_the_time_of_a_request_is_that_of_each_picture_in_it(clean):
+    """Batches take two seconds, a picture alone far less than one: fit under a rule of a second a picture."""
+    rules = QUICK.model_copy(update={"request_s": 1.0, "min_images_per_s": 1.0})
+    with submission("slow") as url:
+        report = check_url(url, rules, clean, None, lambda _: None)
+    assert [finding.line() for finding in report.findings if finding.outcome == "fail"] == []
+    assert next(f for f in report.findings if f.check == "throughput").figures["batch"] > 40
+
+
+def test_who_waits_for_others_has_their_time_too():
+    """Eight at once are answered in two seconds, one after another: a rule of a second each is kept."""
+    with submission("queue") as url, Subject(url, Rules(request_s=1.0)) as subject:
+        _repeated(subject, 8)
+
+
+def test_no_proxy_stands_before_this_machine(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with submission("none") as url, Subject(url, QUICK) as subject:
+        assert subject.http.get("/readyz").status_code == 200
+        assert subject.client.predict(subject.samples.pixels[0]) in LABELS
+    assert Subject("http://bob.example", QUICK)._transport() is None, "elsewhere the environment says"
 
 
 def test_without_photos_the_checks_that_need_truth_are_skipped():

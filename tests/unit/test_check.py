@@ -12,8 +12,9 @@ from attack.check.findings import Finding, Report, Unfit, joined
 from attack.check.hostile import _bomb, _npy_header
 from attack.check.leaks import Told, _step, _telling
 from attack.check.rules import Rules, read_rules
-from attack.check.samples import png, take_samples
+from attack.check.samples import image_file, take_samples
 from attack.check.shares import Share, judge
+from attack.check.subject import is_loopback
 from model.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.unit
@@ -71,9 +72,17 @@ def test_photos_need_their_folders(tmp_path):
         take_samples(tmp_path, None, 32)
 
 
-def test_a_png_keeps_every_pixel():
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WebP"])
+def test_a_file_keeps_every_pixel(kind):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png(pixels)))), pixels)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(image_file(pixels, kind)))), pixels)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_files_of_one_size_have_one_length(kind):
+    """So that a count of bytes is no leak."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    assert len(image_file(noise, kind)) == len(image_file(np.zeros_like(noise), kind))
 
 
 def test_the_bomb_is_a_small_file_of_a_huge_and_valid_picture():
@@ -158,6 +167,14 @@ def test_companies_fill_batches_with_known_photos(n, size):
         assert 1 <= len(company) <= size
         assert set(company) <= set(range(n))
     assert any(company.count(0) == len(company) == size for company in _companies(n, size)), "no batch of copies"
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("10.0.0.1", False), ("a.b", False)],
+)
+def test_this_machines_own_addresses(host, here):
+    assert is_loopback(host) is here
 
 
 def test_rates_read_well():
