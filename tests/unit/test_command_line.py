@@ -109,3 +109,11 @@ def test_make_runs_the_documented_commands():
     for target in ("demo", "test"):
         assert f"\n{target}: " in makefile
         assert f"make {target}" in readme[:1500], "both commands stand on the first screen"
+
+
+@pytest.mark.parametrize("room", ["model", "attack", "train", "server"])
+def test_the_architecture_names_every_module_of_a_room(room):
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| `{room}/` |"))
+    modules = {file.stem for file in (ROOT / room).glob("*.py")} - {"__init__", "commands", "data_commands"}
+    assert modules <= set(re.findall(r"`(\w+)/?`", row)), "a module that the map of the rooms lacks"

@@ -19,6 +19,7 @@ from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
 from tools.gpu.plan import Book, Plan
 from tools.gpu.run import run
+from tools.gpu.steps import gpu_test_files
 from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, pinned_versions
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -168,3 +169,10 @@ def test_a_step_that_does_not_exist_is_named(tmp_path):
     """A slip of the pen must not end as `all steps done`."""
     with pytest.raises(ValueError, match=r"no step is called chekcs; there are .*checks"):
         run(Plan(tmp_path, tmp_path, tmp_path), 1, ["chekcs", "checks"])
+
+
+def test_only_files_with_a_test_for_gpus_are_collected_there():
+    """Others import what a bare machine lacks; those of the HTTP schema once failed a run there."""
+    files = gpu_test_files(Path(__file__).parents[1])
+    assert any(file.endswith("test_device.py") for file in files)
+    assert not any(file.endswith(("test_openapi.py", "test_deploy.py")) for file in files)
