@@ -58,14 +58,11 @@ def release(
         list[Path] | None,
         typer.Option(help="A bundle to average the weights with, of a run with the same start; repeatable."),
     ] = None,
-    even: Annotated[
-        bool, typer.Option("--even", help="Shift the margin until both classes err alike on the photos of --calibrate.")
-    ] = False,
 ) -> None:
     """Write a bundle with weights of half precision; refuses when a label changes."""
     from train.release import release as run_release
 
-    metadata = run_release(bundle, photos, out, calibrate, average_with or (), even)
+    metadata = run_release(bundle, photos, out, calibrate, average_with or ())
     print(f"{out}: weights {metadata.weights_sha256[:12]}..., the same labels in half precision")
 
 

@@ -15,43 +15,32 @@ from model.console import progress
 from model.decision import calibrate, confidence
 from model.errors import BundleError, ConfigError, DataError
 from model.metadata import BundleMetadata, read_metadata
-from train.cache import PhotoCache, open_cache
+from train.cache import open_cache
 from train.validation import accuracy, natural_logits, network_logits
 
 BATCH = 50
 
 
 def release(
-    bundle: Path,
-    photos: list[Path],
-    out: Path,
-    calibrate_on: Path | None = None,
-    average_with: Sequence[Path] = (),
-    even: bool = False,
+    bundle: Path, photos: list[Path], out: Path, calibrate_on: Path | None = None, average_with: Sequence[Path] = ()
 ) -> BundleMetadata:
     """Write the bundle to `out` with float16 weights, and check that every label on `photos` stays.
 
     photos: folders with bicycle/ and bird/. calibrate_on: such a folder too; the accuracies on natural photos are taken
     anew from it, and a threshold that answers the promised share of its photos under each of the challenge's 17
-    corruptions. average_with: bundles of runs with the same start, whose weights are averaged with this one's. even:
-    shift the margin until both classes err alike on those photos under the corruptions. Both need `calibrate_on`. The
-    weights are float32 again once loaded. Raises DataError, and leaves nothing in `out`, when a label changes.
+    corruptions: photos of other sources are answered less often than those that calibrated. average_with: bundles of
+    runs with the same start, whose weights are averaged with this one's; it needs `calibrate_on`. The weights are
+    float32 again once loaded. Raises DataError, and leaves nothing in `out`, when a label changes.
     """
-    if calibrate_on is None and (average_with or even):
-        raise ConfigError("averaged or shifted weights need a threshold of their own: give --calibrate PHOTOS/val")
     classifier = averaged(bundle, average_with) if average_with else load_bundle(bundle)
     halved = copy.deepcopy(classifier)
     for tensor in halved.state_dict().values():
         if tensor.is_floating_point():
             tensor.copy_(tensor.half().float())
     if calibrate_on is not None:
-        calibrating = open_cache(calibrate_on, classifier.input_size)
-        corrupted = _corrupted_logits(halved, calibrate_on)
-        if even:
-            offset = even_offset(corrupted.flatten(0, 1), calibrating.labels.repeat(len(corrupted)))
-            corrupted += _shift(classifier, halved, offset)
-        halved.metadata = classifier.metadata
-        classifier.metadata = halved.metadata = _calibrated(halved, calibrating, corrupted)
+        classifier.metadata = halved.metadata = _calibrated(halved, calibrate_on)
+    elif average_with:
+        raise ConfigError("averaged weights need a threshold of their own: give --calibrate PHOTOS/val")
     for folder in photos:
         cache = open_cache(folder, classifier.input_size)
         before, after = (model.decide(natural_logits(model, cache)) for model in (classifier, halved))
@@ -85,35 +74,11 @@ def averaged(bundle: Path, others: Sequence[Path]) -> Classifier:
     return classifier
 
 
-def _shift(classifier: Classifier, halved: Classifier, offset: float) -> Tensor:
-    """Add to the first logit, take from the second: the last layer's biases. (2,): by how much the halved one moved."""
-    change = torch.tensor([offset, -offset])
-    full, half = (one.network.backbone.fc.bias.detach() for one in (classifier, halved))
-    moved: Tensor = (half + change).half().float() - half
-    full += change
-    half += moved
-    training = classifier.metadata.training | {"even_offset": round(offset, 5)}
-    classifier.metadata = classifier.metadata.model_copy(update={"training": training, "metrics": {}})
-    return moved
-
-
-def even_offset(logits: Tensor, labels: Tensor) -> float:
-    """What the first logit is to gain, and the second to lose, so that the same share of both classes is wrong.
-
-    logits: (N, 2); labels: (N,), 0 or 1, both present.
-    """
-    margins = ((logits[:, 0] - logits[:, 1]) / 2).double().sort()
-    first, second = (margins.values[labels[margins.indices] == label] for label in (0, 1))
-    first_lost = torch.searchsorted(first, margins.values) / len(first)
-    second_lost = 1 - torch.searchsorted(second, margins.values, right=True) / len(second)
-    return -float(margins.values[(first_lost - second_lost).abs().argmin()])
-
-
-def _calibrated(classifier: Classifier, photos: PhotoCache, corrupted: Tensor) -> BundleMetadata:
+def _calibrated(classifier: Classifier, folder: Path) -> BundleMetadata:
     metadata = classifier.metadata
+    photos = open_cache(folder, classifier.input_size)
     logits = natural_logits(classifier.network, photos)
-    # Photos of other sources are answered less often: the least of the thresholds, plain and under each corruption.
-    threshold = min(calibrate(one, metadata.coverage) for one in (logits, *corrupted))
+    threshold = min(calibrate(logits, metadata.coverage), _corrupted_threshold(classifier, folder))
     found = accuracy(logits, photos.labels)
     figures = {
         "natural_at_100": found.at_100,
@@ -124,15 +89,15 @@ def _calibrated(classifier: Classifier, photos: PhotoCache, corrupted: Tensor) -
     return metadata.model_copy(update={"abstain_below": threshold, "metrics": metadata.metrics | {"val": val}})
 
 
-def _corrupted_logits(classifier: Classifier, folder: Path) -> Tensor:
-    """(17, N, 2): of each photo under each of the challenge's corruptions, at severity 1."""
+def _corrupted_threshold(classifier: Classifier, folder: Path) -> float:
+    """The least of the thresholds that cover the promised share of the photos under one corruption of severity 1."""
     photos = open_cache(folder, KIT_SIZE)  # corruptions are defined at this size
     logits: list[list[Tensor]] = [[] for _ in KIT_CORRUPTIONS]
-    with progress("labelling under corruptions", len(photos)) as report:
+    with progress("calibrating under corruptions", len(photos)) as report:
         for indices in torch.split(torch.arange(len(photos)), BATCH):
             x = photos.take(indices).float() / 255
             for name, found in zip(KIT_CORRUPTIONS, logits, strict=True):
                 corrupted = corrupt(x, name, 1, seeds=indices.tolist())
                 found.append(network_logits(classifier.network, brought_to(corrupted, classifier.input_size)))
             report(int(indices[-1]) + 1)
-    return torch.stack([torch.cat(found) for found in logits])
+    return min(calibrate(torch.cat(found), classifier.metadata.coverage) for found in logits)

@@ -27,7 +27,7 @@ from train.cache import open_cache
 from train.checkpoint import way_on
 from train.config import TrainConfig, parse_config
 from train.loop import train
-from train.release import even_offset, release
+from train.release import release
 from train.validation import Accuracy, Validation, network_logits
 
 pytestmark = pytest.mark.integration
@@ -237,28 +237,6 @@ def test_averaged_weights_lie_between(finished, tiny_photos, tmp_path):
     assert "robust_at_80" not in released.metrics["val"]
     with pytest.raises(ConfigError, match="--calibrate"):
         release(runs[0], [], tmp_path / "none", None, runs[1:])
-
-
-def test_an_even_release_errs_alike_on_both_classes_and_moves_nothing_but_the_margin(finished, tiny_photos, tmp_path):
-    released = release(finished[0], [], tmp_path / "even", tiny_photos / "val", even=True)
-    before, after = weights(finished[0]), weights(tmp_path / "even")
-    moved = [name for name in before if not torch.allclose(before[name].double(), after[name].double(), atol=2e-3)]
-    assert set(moved) <= {"backbone.fc.bias"}
-    shift = (after["backbone.fc.bias"] - before["backbone.fc.bias"]).tolist()
-    assert shift == pytest.approx([released.training["even_offset"], -released.training["even_offset"]], abs=1e-3)
-    assert "robust_at_80" not in released.metrics["val"]
-    with pytest.raises(ConfigError, match="--calibrate"):
-        release(finished[0], [], tmp_path / "none", even=True)
-
-
-def test_the_even_offset_is_where_both_classes_lose_the_same_share():
-    generator = torch.Generator().manual_seed(0)
-    margins = torch.cat([torch.randn(600, generator=generator) + 0.4, torch.randn(200, generator=generator) - 1.6])
-    labels = torch.cat([torch.zeros(600), torch.ones(200)]).long()
-    offset = even_offset(torch.stack([margins, -margins], dim=1), labels)
-    lost = [(margins[labels == 0] + offset < 0).double().mean(), (margins[labels == 1] + offset > 0).double().mean()]
-    assert abs(lost[0] - lost[1]) < 0.01
-    assert offset == pytest.approx(0.6, abs=0.1), "halfway between the means, since both spread alike"
 
 
 def test_weights_of_another_network_are_not_averaged(finished, tiny_photos, tmp_path):
