@@ -1,7 +1,6 @@
 """The gate before all routes: request ids, limits, problems as answers, counts and one log line per request."""
 
 import json
-import random
 import re
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.bodies import ClientGone
-from server.problems import MethodNotAllowed, NotFound, Problem
+from server.problems import MethodNotAllowed, NotFound, Problem, new_request_id
 from server.service import Answer, Service
 
 LABEL_ROUTES: Final = ("/predict", "/predict/batch")
@@ -20,7 +19,6 @@ READ_ROUTES: Final = ("/", "/livez", "/readyz", "/metrics", "/info", "/docs", "/
 ALLOWED: Final = {**dict.fromkeys(LABEL_ROUTES, "POST, OPTIONS"), **dict.fromkeys(READ_ROUTES, "GET, HEAD, OPTIONS")}
 CLIENT_GONE: Final = 499
 """What the log and the metrics call a request whose client left; nobody gets it as an answer."""
-_ids: Final = random.Random()  # noqa: S311  (a name, no secret; seeded by the system once and not for each request)
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 _log = structlog.get_logger()
@@ -37,7 +35,7 @@ class Visit:
         self.status = 0
         self.fields: dict[str, object] = {}
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else f"{_ids.getrandbits(64):016x}"
+        self.request_id = given.decode() if given and _REQUEST_ID.fullmatch(given) else new_request_id()
         scope["visit"] = self
 
     @property

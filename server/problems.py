@@ -1,9 +1,16 @@
 """What can go wrong with a request, in one tree; each problem knows its status and is told as RFC 9457 JSON."""
 
 import json
+import random
 from typing import ClassVar, Final
 
 CONTENT_TYPE: Final = b"application/problem+json"
+_ids: Final = random.Random()  # noqa: S311  (a name, no secret; seeded by the system once and not for each request)
+
+
+def new_request_id() -> str:
+    """A name for a request that brought none."""
+    return f"{_ids.getrandbits(64):016x}"
 
 
 class Problem(Exception):  # noqa: N818  (what RFC 9457 calls it)

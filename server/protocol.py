@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavailable
+from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavailable, new_request_id
 from server.settings import Settings
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
@@ -14,8 +14,8 @@ LAST_WORDS_S: Final = 2.0
 """At the end of the service a client has so long to finish sending its request, or to read its answer."""
 
 
-def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem], None]) -> type[HttpToolsProtocol]:
-    """The protocol class with the bounds of these settings; `on_refusal` is told what is answered without the gate."""
+def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], None]) -> type[HttpToolsProtocol]:
+    """The protocol class with the bounds of these settings; `on_refusal` hears what is refused here, and its id."""
 
     class Bounded(BoundedProtocol):
         header_timeout_s = settings.header_timeout_s
@@ -64,7 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     header_timeout_s: float
     max_connections: int
-    refused: Callable[[Problem], None]
+    refused: Callable[[Problem, str], None]
     linger_s: float
     """After an answer given before the body had come, the rest may come for so long and is thrown away. A connection
     closed at once would be reset, and the client might never see the answer."""
@@ -229,10 +229,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._end_head()
-        self.refused(problem)
-        body = problem.body(request_id="-")
+        request_id = new_request_id()
+        self.refused(problem, request_id)
+        body = problem.body(request_id)
         headers: list[tuple[Any, Any]] = [
             *problem.headers(),
+            (b"x-request-id", request_id.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
         ]

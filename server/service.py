@@ -143,10 +143,10 @@ class Service:
         self.metrics.restarts.set(self.engine.restarts)
         return self.metrics.text()
 
-    def count_refusal(self, problem: Problem) -> None:
+    def count_refusal(self, problem: Problem, request_id: str) -> None:
         """Count and log a request that was refused before it was one."""
         self.metrics.rejections.labels(problem.slug).inc()
-        _log.info("refused", reason=problem.slug)
+        _log.info("refused", request_id=request_id, reason=problem.slug)
 
     async def predict(self, headers: Headers, receive: Receive, address: str) -> Answer:
         """One image of any accepted type -> an answer with one label. Raises a Problem or ClientGone."""

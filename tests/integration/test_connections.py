@@ -1,6 +1,7 @@
 """Connections that clients neither use nor close: each comes to an end, and the place is free again."""
 
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -104,3 +105,16 @@ def test_a_head_and_a_form_that_drip_are_not_waited_for(server: LiveServer, befo
             pytest.fail("a client that drips holds its connection")
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert slug in answer
+
+
+def test_what_is_no_request_gets_an_id_too(server: LiveServer) -> None:
+    ids = set()
+    for _ in range(2):
+        with connected(server) as connection:
+            connection.sendall(b"nonsense\r\n\r\n")
+            head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        request_id = json.loads(body)["request_id"]
+        assert b"\r\nx-request-id: " + request_id.encode() in head
+        ids.add(request_id)
+    assert len(ids) == 2
