@@ -1,10 +1,12 @@
 """The container's figures: size by part, time to ready, to stop, and to rebuild after a change of code.
 
-    python benchmarks/container.py --bundle DIR [--wheels DIR] [--rounds N] [--cold]
+    python benchmarks/container.py --bundle DIR [--wheels DIR] [--name NAME] [--rounds N] [--cold]
 
-Needs a Docker engine (DOCKER_HOST). Builds the unmodified Dockerfile as trades-bob:benchmark; the container has 2 CPUs
-and a read-only root. The first round of each figure warms up and is left out. `--cold` also times a build without any
-cache. Prints JSON and writes it to benchmarks/results/container.json.
+Needs a Docker engine (DOCKER_HOST). Builds the unmodified Dockerfile as trades-bob:benchmark, with the package index's
+torch unless `--wheels` holds another; the container has 2 CPUs, no GPU and a read-only root. The first round of each
+figure warms up and is left out. `--cold` also times a build without any cache. Prints JSON and writes it to
+benchmarks/results/NAME.json (`container`). `--rounds 0` measures sizes alone: `--name container_cuda --rounds 0`
+without `--wheels` is what the CUDA build of torch takes.
 """
 
 import argparse
@@ -26,12 +28,22 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = "trades-bob:benchmark"
 TARGETS = {"image_bytes": 1_300_000_000, "ready_s": 10, "stop_s": 5, "rebuild_after_code_change_s": 10}
+TORCH = "import importlib.metadata as m; print(m.version('torch'))"
+PACKAGES = """
+import importlib.metadata, json
+sizes = {
+    package.name: sum(file.locate().stat().st_size for file in package.files or () if file.locate().is_file())
+    for package in importlib.metadata.distributions()
+}
+print(json.dumps(dict(sorted(sizes.items(), key=lambda entry: -entry[1])[:20])))
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--wheels", type=Path)
+    parser.add_argument("--name", default="container")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cold", action="store_true")
     given = parser.parse_args()
@@ -42,7 +54,7 @@ def main() -> None:
     report["config"]["backbone"] = json.loads((given.bundle / "bundle.json").read_text())["architecture"]["backbone"]
     text = json.dumps(report, indent=2)
     (ROOT / "benchmarks" / "results").mkdir(exist_ok=True)
-    (ROOT / "benchmarks" / "results" / "container.json").write_text(text + "\n")
+    (ROOT / "benchmarks" / "results" / f"{given.name}.json").write_text(text + "\n")
     print(text)
 
 
@@ -50,18 +62,25 @@ def _measure(tree: Path, contexts: list[str], rounds: int, cold: bool) -> dict[s
     cold_s = _build(tree, contexts, "--no-cache") if cold else None
     _build(tree, contexts)
     engine = docker.from_env()
-    runs = _rounds(lambda: _run(engine), rounds)
     return {
         "benchmark": "container",
         "image_bytes": _sizes(engine),
-        **{name: _summary([run[name] for run in runs]) for name in runs[0]},
-        "rebuild_after_code_change_s": _summary(_rounds(lambda: _rebuild(tree, contexts), rounds)),
+        "largest_packages_bytes": json.loads(_inside(engine, PACKAGES)),
+        **(_timings(engine, tree, contexts, rounds) if rounds else {}),
         "build_without_cache_s": cold_s,
         "targets": TARGETS,
         "config": {"rounds": rounds, "warm_up_rounds": 1, "cpus": 2},
         "machine": {"cores": os.cpu_count(), "load_1m": round(os.getloadavg()[0], 1), "kernel": platform.release()},
-        "versions": {"docker": engine.version()["Version"], "torch": _torch(engine)},
+        "versions": {"docker": engine.version()["Version"], "torch": _inside(engine, TORCH)},
         "commit": subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip(),
+    }
+
+
+def _timings(engine: docker.DockerClient, tree: Path, contexts: list[str], rounds: int) -> dict[str, dict[str, float]]:
+    runs = _rounds(lambda: _run(engine), rounds)
+    return {
+        **{name: _summary([run[name] for run in runs]) for name in runs[0]},
+        "rebuild_after_code_change_s": _summary(_rounds(lambda: _rebuild(tree, contexts), rounds)),
     }
 
 
@@ -139,9 +158,9 @@ def _summary(values: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 2), "largest": round(max(values), 2), "n": len(values)}
 
 
-def _torch(engine: docker.DockerClient) -> str:
-    command = ["python", "-c", "import importlib.metadata as m; print(m.version('torch'))"]
-    return str(engine.containers.run(IMAGE, command, remove=True).decode().strip())
+def _inside(engine: docker.DockerClient, script: str) -> str:
+    """What a Python script prints in the image."""
+    return str(engine.containers.run(IMAGE, ["python", "-c", script], remove=True).decode().strip())
 
 
 if __name__ == "__main__":
