@@ -157,6 +157,11 @@ def test_the_memory_limit_is_respected(start):
             time.sleep(0.5)
         assert container.attrs["State"]["OOMKilled"] is True
         assert httpx.get(f"{url_of(container)}/readyz", timeout=10).status_code == 503
+        container.reload()
+        health = container.attrs["State"]["Health"]
+        assert health["Status"] != "healthy"
+        assert all(entry["ExitCode"] for entry in health["Log"])
+        assert any("503" in entry["Output"] for entry in health["Log"]), health["Log"]
         assert container.stats(stream=False)["memory_stats"]["usage"] <= 160 * 2**20
 
 
