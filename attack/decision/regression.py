@@ -3,32 +3,40 @@
 N probes, D values of a picture, d coefficients.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from attack.decision.arc import search_arc
 from attack.decision.cgba import lattice_reach
 from attack.decision.posterior import NormalPosterior
-from attack.decision.problem import Attack, Problem, norm, probes_about
+from attack.decision.problem import Attack, Hits, Problem, Vector, norm, probes_about
 from attack.decision.starts import best_start
 from attack.decision.subspace import coordinates
+from model.pixels import Pixels
 
 
 @dataclass(frozen=True)
-class RegressionParameters:
-    """Chosen on validation photos, against an undefended and a robust network."""
+class Band:
+    """Where a belief looks for the normal; see `subspace.Coordinates`."""
+
+    centre: float
+    half: float
+    decay: float
+
+
+LOW = Band(0, 8, 1)
+
+
+@dataclass(frozen=True)
+class StepParameters:
+    """Of a step to a nearer point; chosen on validation photos, against an undefended and a robust network."""
 
     dim: int = 432
     """Coefficients of the belief."""
-    half: float = 8.0
-    """Frequency, in half periods a side, beyond which less of the normal is expected."""
-    decay: float = 1.0
-    """How fast it gets less."""
-    first_block: int = 60
-    """Probes about the first boundary point."""
-    growth: float = 0.0
-    """Further probes with each point, as a share of `first_block`."""
     chunk: int = 30
     """Probes between two updates of the belief; they travel together."""
+    chunks: int = 2
+    """Chunks about each boundary point."""
     radius: float = 0.1
     """Distance of the probes from the boundary point, relative to the point's distance from the original."""
     offset: float = 0.05
@@ -41,22 +49,41 @@ class RegressionParameters:
     """Length of the first guess of the normal: the way from the original to the start."""
 
 
-def regression(problem: Problem, parameters: RegressionParameters | None = None) -> Attack:
+def regression(problem: Problem, parameters: StepParameters | None = None) -> Attack:
     """Probe about a boundary point, learn the normal, follow the semicircle to a nearer point, and again."""
-    p = parameters or RegressionParameters()
     point = yield from best_start(problem)
     if point is None:
         return
-    space = coordinates(problem.side, p.dim, p.half, p.decay)
-    belief = NormalPosterior(space.prior, p.offset)
-    belief.guess(space.reduce((point - problem.original)[None])[0], p.trust)
-    step = 0
+    stepper = Stepper(problem, point, LOW, parameters or StepParameters())
     while (distance := norm(point - problem.original)) >= 1:
-        reach = max(p.radius * distance, lattice_reach(problem.dim))
-        for _ in range(max(1, round(p.first_block * (1 + p.growth * step) / p.chunk))):
-            directions = belief.draw(problem.rng, p.chunk)
-            hits = yield probes_about(point, reach, directions, space.expand)
-            belief.update(directions, hits)
-        point = yield from search_arc(problem, point, space.expand(belief.normal()[None])[0], p.tolerance)
-        belief.move(p.forget)
-        step += 1
+        point = yield from stepper.step(point, distance)
+        stepper.moved()
+
+
+class Stepper:
+    """A belief about the normal in one band, and the steps that it leads to."""
+
+    def __init__(self, problem: Problem, start: Vector, band: Band, parameters: StepParameters) -> None:
+        self.problem, self.parameters = problem, parameters
+        self.space = coordinates(problem.side, parameters.dim, band.half, band.decay, band.centre)
+        self.belief = NormalPosterior(self.space.prior, parameters.offset)
+        self.belief.guess(self.space.reduce((start - problem.original)[None])[0], parameters.trust)
+
+    def step(self, point: Vector, distance: float, most: int | None = None) -> Generator[Pixels, Hits, Vector]:
+        """(D,) a nearer point; about this one at most `most` probes are spent, and one at least."""
+        p = self.parameters
+        left = p.chunks * p.chunk if most is None else min(most, p.chunks * p.chunk)
+        reach = max(p.radius * distance, lattice_reach(self.problem.dim))
+        while True:
+            directions = self.belief.draw(self.problem.rng, max(1, min(p.chunk, left)))
+            hits = yield probes_about(point, reach, directions, self.space.expand)
+            self.belief.update(directions, hits)
+            left -= p.chunk
+            if left <= 0:
+                break
+        normal = self.space.expand(self.belief.normal()[None])[0]
+        return (yield from search_arc(self.problem, point, normal, p.tolerance))
+
+    def moved(self) -> None:
+        """The point is another, so the normal may be."""
+        self.belief.move(self.parameters.forget)
