@@ -8,7 +8,7 @@ import typer
 
 from model.errors import ConfigError
 
-ENDPOINT_HELP = "URL of a live endpoint (http://HOST:PORT), or a .toml that describes another one"
+ENDPOINT_HELP = "URL of a live endpoint (http://HOST:PORT; API key in TRADES_BOB_API_KEY), or a .toml of another one"
 
 
 def attack(

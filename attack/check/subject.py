@@ -19,6 +19,7 @@ from attack.check.findings import Unfit
 from attack.check.rules import Rules
 from attack.check.samples import Samples, take_samples
 from attack.wire.client import Client
+from attack.wire.keys import key_headers
 from attack.wire.messages import NPY, Info, npy_body, read_labels
 from attack.wire.retry import RetryPolicy
 from model.pixels import Pixels
@@ -71,10 +72,15 @@ class Subject:
     """For labels. It waits where the endpoint says busy (429, 503) and does not ask again where a connection broke."""
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=self.url, timeout=self.allowed_s(), transport=self._transport())
+        headers = {} if self.machine else key_headers()  # a submission is shown no key
+        self.http = httpx.Client(
+            base_url=self.url, timeout=self.allowed_s(), headers=headers, transport=self._transport()
+        )
         longest_s = self.allowed_s(CONNECTIONS)  # all connections may ask at once, and be answered in turn
         patience = RetryPolicy(patience_s=longest_s, retry_errors=())
-        self.client = Client(self.url, timeout_s=longest_s, retry=patience, transport=self._transport())
+        self.client = Client(
+            self.url, timeout_s=longest_s, retry=patience, headers=headers, transport=self._transport()
+        )
 
     def __enter__(self) -> Subject:
         return self

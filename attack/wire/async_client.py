@@ -16,6 +16,7 @@ import httpx
 
 from attack.wire.answers import Answer
 from attack.wire.client import Picture, checked_url, encoded
+from attack.wire.keys import key_headers
 from attack.wire.messages import NPY, Info, npy_body, read_info, read_label, read_labels
 from attack.wire.pace import Pace
 from attack.wire.retry import RETRIED, Attempts, RetryPolicy
@@ -39,6 +40,7 @@ class AsyncClient:
         self.url = checked_url(url)
         self.retry = retry or RetryPolicy()
         self.pace = Pace(max_slots=max_slots)
+        headers = key_headers() if headers is None else headers
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.http = httpx.AsyncClient(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
         self._slots = asyncio.Semaphore(max_slots)

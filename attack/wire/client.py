@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 
 from attack.wire.answers import Answer
+from attack.wire.keys import key_headers
 from attack.wire.messages import (
     IMAGE_TYPES,
     NPY,
@@ -37,7 +38,10 @@ Picture = Path | bytes | Pixels
 
 
 class Connection:
-    """Connections to one endpoint: requests go through the retry policy, and the pace is kept. Thread-safe."""
+    """Connections to one endpoint: requests go through the retry policy, and the pace is kept. Thread-safe.
+
+    Without `headers` the environment's API key is sent.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Connection:
         self.url = checked_url(url)
         self.retry = retry or RetryPolicy()
         self.pace = Pace(max_slots=max_slots)
+        headers = key_headers() if headers is None else headers
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.http = httpx.Client(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
 

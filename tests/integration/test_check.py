@@ -16,6 +16,8 @@ from attack.check.rules import Rules
 from attack.check.run import CHECKS, check_url
 from attack.check.subject import Subject
 from model.labels import LABELS
+from server.limits import make_key
+from tests.live_server import live_server
 
 pytestmark = pytest.mark.integration
 
@@ -122,6 +124,25 @@ def test_no_proxy_stands_before_this_machine(monkeypatch):
         assert subject.http.get("/readyz").status_code == 200
         assert subject.client.predict(subject.samples.pixels[0]) in LABELS
     assert Subject("http://bob.example", QUICK)._transport() is None, "elsewhere the environment says"
+
+
+def test_an_endpoint_that_wants_a_key_gets_the_environments(monkeypatch, bundle, tmp_path):
+    key, line = make_key("ann")
+    keys = tmp_path / "keys.txt"
+    keys.write_text(line + "\n")
+    with live_server(tmp_path, bundle, "tests.fake_runtime:open_runtime", api_keys_file=keys) as server:
+        for given, outcome in ((key, "pass"), ("", "fail")):
+            monkeypatch.setenv("TRADES_BOB_API_KEY", given)
+            report = check_url(server.url, QUICK, None, None, lambda _: None)
+            outcomes = {finding.check: finding.outcome for finding in report.findings}
+            assert {outcomes[check] for check in ("api", "labels only", "determinism")} == {outcome}, report
+
+
+def test_a_container_under_check_is_shown_no_key(monkeypatch):
+    monkeypatch.setenv("TRADES_BOB_API_KEY", "tb_abc")
+    with Subject("http://127.0.0.1:9", QUICK, machine=object()) as subject:
+        assert "Authorization" not in subject.http.headers
+        assert "Authorization" not in subject.client.http.headers
 
 
 def test_without_photos_the_checks_that_need_truth_are_skipped():

@@ -367,6 +367,35 @@ def test_secrets_come_from_the_environment(monkeypatch, pixels):
     assert seen == ["Bearer abc"]
 
 
+def test_the_api_key_comes_from_the_environment(monkeypatch, pixels):
+    """Every request of the contract's clients carries it; a described endpoint gets the headers it names alone."""
+    seen = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("Authorization"))
+        return httpx.Response(200, json={"label": "bird"})
+
+    async def predict_later() -> None:
+        async with AsyncClient("http://toy", transport=httpx.MockTransport(handle)) as client:
+            await client.predict(pixels[0])
+
+    for key in (" tb_abc\n", ""):
+        monkeypatch.setenv("TRADES_BOB_API_KEY", key)
+        with Client("http://toy", transport=httpx.MockTransport(handle)) as client:
+            client.predict(pixels[0])
+        asyncio.run(predict_later())
+        with ForeignClient(Endpoint(url="http://toy"), transport=httpx.MockTransport(handle)) as client:
+            client.predict(pixels[0])
+    assert seen == ["Bearer tb_abc", "Bearer tb_abc", None, None, None, None]
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "Schlüssel"])
+def test_a_key_that_cannot_be_sent_is_one_line(monkeypatch, key):
+    monkeypatch.setenv("TRADES_BOB_API_KEY", key)
+    with pytest.raises(ConfigError, match="TRADES_BOB_API_KEY"):
+        Client("http://toy")
+
+
 def test_the_client_needs_no_torch():
     code = "import sys, attack.wire.client, attack.wire.async_client, attack.wire.foreign, attack.wire.adapters\n"
     code += "print(sorted({'torch', 'torchvision', 'kornia', 'onnxruntime', 'matplotlib'} & set(sys.modules)))"
