@@ -41,7 +41,7 @@ class PixelClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] -> (N, 2) logits."""
         if self.architecture.exposure == "local":
-            x = _local_light_removed(x)
+            x = _local_light_removed(x, self.architecture.light_removed)
         if self.architecture.exposure != "fixed":
             x = _exposed(x)
         logits: Tensor = self.backbone((x - self.mean) / self.std)
@@ -49,15 +49,15 @@ class PixelClassifier(nn.Module):
 
 
 @fx.wrap
-def _local_light_removed(x: Tensor) -> Tensor:
-    """(N, 3, H, W) without each channel's mean, and without most of the grey light around each pixel.
+def _local_light_removed(x: Tensor, share: float) -> Tensor:
+    """(N, 3, H, W) without each channel's mean, and without a share of the grey light around each pixel.
 
     One piece for a tracer, since its Gaussian depends on the size.
     """
     x = x - x.mean(dim=(2, 3), keepdim=True)
     height, width = (_gaussian(side, x) for side in x.shape[-2:])
     light = height @ x.mean(dim=1, keepdim=True) @ width.T
-    return x - exposure.LOCAL_SHARE * light
+    return x - share * light
 
 
 def _gaussian(side: int, like: Tensor) -> Tensor:

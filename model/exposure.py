@@ -9,5 +9,3 @@ FLOOR: Final = 0.05
 """Added in squares to a picture's standard deviation: a blank picture is not blown up, and gradients stay finite."""
 LOCAL_RADIUS: Final = 1 / 16
 """Of the Gaussian that tells the light of a place for `local`: its standard deviation in sides of the picture."""
-LOCAL_SHARE: Final = 0.7
-"""How much of that light is taken away."""

@@ -28,6 +28,8 @@ class Architecture(BaseModel):
     """`photo`: every picture is first brought to one mean and contrast, so that light and haze move the logits less.
     `local`: before that each channel loses its own mean and each place most of the light around it, so that a colour
     cast, a pale picture and a cloud of fog move them hardly at all."""
+    light_removed: float = Field(default=0.7, gt=0, le=1)
+    """Share of the light around a place that `local` takes away."""
 
 
 class BundleMetadata(BaseModel):

@@ -42,7 +42,7 @@ def export_onnx(weights: Mapping[str, Array], architecture: Architecture, size: 
     x = graph.node("Cast", [graph.node("Transpose", ["pixels"], perm=[0, 3, 1, 2])], to=TensorProto.FLOAT)
     mean, std = graph.weight("mean"), graph.weight("std")
     if architecture.exposure == "local":
-        x = graph.local_light_removed(x, size)
+        x = graph.local_light_removed(x, size, architecture.light_removed)
     if architecture.exposure != "fixed":
         x = graph.standardized(x)
         mean, std = (mean - exposure.MEAN) / exposure.SPREAD, std / exposure.SPREAD
@@ -127,14 +127,14 @@ class _Graph:
             pads=[side // 2] * 4,
         )
 
-    def local_light_removed(self, x: str, size: int) -> str:
-        """Each picture without each channel's mean and most of the grey light around each pixel."""
+    def local_light_removed(self, x: str, size: int, share: float) -> str:
+        """Each picture without each channel's mean and a share of the grey light around each pixel."""
         x = self.node("Sub", [x, self.node("ReduceMean", [x], axes=[2, 3])])
         grey = self.node("ReduceMean", [x], axes=[1])
         place = np.arange(size) / (exposure.LOCAL_RADIUS * size)
         gaussian = np.exp(-((place[:, None] - place) ** 2) / 2)
         gaussian /= gaussian.sum(axis=1, keepdims=True)
-        rows = self.node("MatMul", [self.constant(exposure.LOCAL_SHARE * gaussian), grey])
+        rows = self.node("MatMul", [self.constant(share * gaussian), grey])
         return self.node("Sub", [x, self.node("MatMul", [rows, self.constant(gaussian.T)])])
 
     def standardized(self, x: str) -> str:

@@ -1,6 +1,7 @@
 """Random networks as bundles, and pictures for them, for the tests of the runtimes."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ from model.runtime import OnnxRuntime
 SIZE = 32
 
 
-def network(backbone: str, activation: str = "relu", exposure: str = "fixed") -> PixelClassifier:
+def network(backbone: str, activation: str = "relu", exposure: str = "fixed", **others: float) -> PixelClassifier:
     """Random weights, with batch norms as after training: none of them is the identity."""
     torch.manual_seed(0)
-    values = {"backbone": backbone, "activation": activation, "exposure": exposure}
+    values = {"backbone": backbone, "activation": activation, "exposure": exposure, **others}
     model = PixelClassifier(Architecture.model_validate(values)).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -30,9 +31,10 @@ def network(backbone: str, activation: str = "relu", exposure: str = "fixed") ->
 
 
 def save(
-    path: Path, backbone: str = "resnet18", activation: str = "relu", size: int = SIZE, exposure: str = "fixed"
+    path: Path, backbone: str = "resnet18", activation: str = "relu", size: int = SIZE, **architecture: Any
 ) -> Path:
-    save_bundle(path, network(backbone, activation, exposure), BundleMetadata(abstain_below=0.0, input_size=size))
+    model = network(backbone, activation, **architecture)
+    save_bundle(path, model, BundleMetadata(abstain_below=0.0, input_size=size))
     return path
 
 

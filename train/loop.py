@@ -293,7 +293,9 @@ def _initial_network(config: TrainConfig) -> PixelClassifier:
     if config.start_from is not None:
         network = load_bundle(config.start_from, classes=config.classes).network
         # Exposure has no weights: a run may change it and train on.
-        there = network.architecture.model_copy(update={"exposure": config.architecture.exposure})
+        there = network.architecture.model_copy(
+            update={name: getattr(config.architecture, name) for name in ("exposure", "light_removed")}
+        )
         if there != config.architecture:
             raise DataError(
                 f"{config.start_from}: its architecture is not the one of [architecture], which must say "

@@ -175,7 +175,7 @@ def test_the_other_losses_run(kind, tiny_photos, tmp_path):
 
 def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
     slow = RUN["optimizer"] | {"learning_rate": 1e-9}
-    local = RUN["architecture"] | {"exposure": "local"}
+    local = RUN["architecture"] | {"exposure": "local", "light_removed": 0.9}
     config = run_config(epochs=0.25, start_from=str(finished[0]), input_size=48, optimizer=slow, architecture=local)
     train(config, tiny_photos, tmp_path)
     start, end = weights(finished[0]), weights(tmp_path)
@@ -183,7 +183,8 @@ def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
         torch.testing.assert_close(end[name], start[name], rtol=0, atol=1e-6)
     classifier = load_bundle(tmp_path)
     assert classifier.input_size == 48
-    assert classifier.metadata.architecture.exposure == "local", "of the run, not of the start"
+    architecture = classifier.metadata.architecture
+    assert (architecture.exposure, architecture.light_removed) == ("local", 0.9), "of the run, not of the start"
     assert classifier.metadata.training["start_from"] == load_bundle(finished[0]).metadata.weights_sha256
     assert str(finished[0]) not in (tmp_path / "bundle.json").read_text(), "no path of this machine in a bundle"
 

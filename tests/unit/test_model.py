@@ -75,6 +75,17 @@ def test_local_exposure_leaves_little_of_a_cast_of_pale_colours_and_of_a_cloud()
     assert local(torch.full((1, 3, 64, 64), 0.5)).isfinite().all()
 
 
+def test_the_more_light_local_exposure_removes_the_less_is_left_of_a_cloud():
+    x = 0.2 + 0.2 * torch.rand(4, 3, 64, 64)
+    cloud = torch.linspace(0, 0.5, 64).view(1, 1, 1, 64)
+    left = []
+    for share in (0.5, 0.7, 1.0):
+        network = PixelClassifier(Architecture(backbone="resnet18", exposure="local", light_removed=share))
+        network.backbone = torch.nn.Identity()
+        left.append(float((network(x + cloud) - network(x)).norm()))
+    assert left[0] > 1.3 * left[1] > 1.3**2 * left[2]
+
+
 def test_a_fresh_network_ranks_by_margin():
     logits = PixelClassifier(Architecture(backbone="resnet18")).eval()(torch.rand(4, 3, 64, 64))
     torch.testing.assert_close(logits.sum(dim=1), torch.zeros(4), atol=1e-4, rtol=0)

@@ -41,6 +41,10 @@ def test_onnx_equals_torch(tmp_path: Path, activation: str, exposure: str) -> No
     assert_onnx_equals_torch(save(tmp_path, "resnet18", activation, exposure=exposure))
 
 
+def test_onnx_removes_as_much_light_as_torch(tmp_path: Path) -> None:
+    assert_onnx_equals_torch(save(tmp_path, exposure="local", light_removed=0.9))
+
+
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 def test_onnx_equals_torch_on_a_wide_network(tmp_path: Path, activation: str) -> None:
     assert_onnx_equals_torch(save(tmp_path, "wrn_16_1", activation))
