@@ -25,7 +25,7 @@ from tests.runs import RUN, figures, lines, toml
 from train import loop
 from train.cache import open_cache
 from train.checkpoint import way_on
-from train.config import TrainConfig, parse_config
+from train.config import TrainConfig, parse_config, read_config
 from train.loop import train
 from train.release import release
 from train.validation import Accuracy, Validation, network_logits
@@ -258,6 +258,38 @@ def test_photos_that_lie_on_the_device_make_the_same_run(tiny_photos, tmp_path, 
         train(config, tiny_photos, tmp_path / str(resident), device="cpu")
         hashes.append(read_metadata(tmp_path / str(resident)).weights_sha256)
     assert hashes[0] == hashes[1]
+
+
+def test_the_gpu_recipe_runs_as_on_one_gpu_in_small(tiny_photos, tmp_path, monkeypatch):
+    """All its settings but sizes and lengths: bfloat16, compiled passes, photos on the device, then TRADES."""
+    table = shrunken(read_config(Path("gpu")), epochs=2)
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda run, **_: compiled.append(run) or run)  # a real compiler takes minutes
+    monkeypatch.setattr("train.feed.fits", lambda *_: True)
+    monkeypatch.setattr("train.loop.LOG_EVERY_STEPS", 1)
+    validation = train(parse_config(table, "gpu"), tiny_photos, tmp_path, device="cpu")
+    assert validation is not None
+    assert len(compiled) == 2, "the passes of the attack and those of training"
+    steps = [line for line in figures(tmp_path) if "loss" in line]
+    assert ["loss_robust" in line for line in steps] == [False, False, *[True] * 6]
+    assert steps[-1]["epsilon"] == pytest.approx(12 / 255)
+    assert load_bundle(tmp_path).metadata.training["config"]["spatial"] == table["spatial"]
+
+
+def shrunken(recipe: TrainConfig, epochs: float) -> dict[str, object]:
+    """The recipe for 32 photos of 32 px on a CPU: all lengths in proportion, everything else as it stands there."""
+    table = recipe.model_dump(mode="json")
+    share = epochs / recipe.epochs
+    for section in (table, *(part for part in table.values() if isinstance(part, dict))):
+        for name in section:
+            if name.endswith("epochs") and isinstance(section[name], float):
+                section[name] *= share
+    small = {"batch_size": 8, "input_size": 32, "cache_size": 36, "threads": 1}
+    on_a_gpu = {"precision": "bfloat16", "compilation": "on"}
+    table["architecture"]["backbone"] = "resnet18"
+    table["validation"] |= {"photos": 8, "perturb_steps": 2}
+    table["loss"]["perturb_steps"] = 2
+    return table | small | on_a_gpu
 
 
 def test_a_release_that_changes_a_label_is_refused(finished, tiny_photos, tmp_path, monkeypatch):
