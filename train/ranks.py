@@ -139,8 +139,13 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
 
 def own_device(name: str) -> torch.device:
-    """`cuda` -> this process's own GPU of this machine."""
-    return torch.device(name, int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
+    """`cuda` -> this process's own GPU of this machine. Raises ConfigError where there are more processes than GPUs."""
+    if name != "cuda":
+        return torch.device(name)
+    index, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if index >= gpus:
+        raise ConfigError(f"no GPU for process {index} of this machine, which has {gpus} GPUs; lower --nproc-per-node")
+    return torch.device(name, index)
 
 
 def _home(device: torch.device) -> torch.device:
