@@ -97,6 +97,18 @@ def test_only_the_first_process_writes(finished):
     assert sorted(p.name for p in finished[2].iterdir()) == sorted(p.name for p in finished[1].iterdir())
 
 
+def test_only_the_first_process_writes_the_figures(finished, config, tiny_photos, tmp_path):
+    """Each is told a file of its own; the run is finished, so it only measures and writes its bundle anew."""
+    command = f"exec {sys.executable} -m trades_bob train {config} --data {tiny_photos} --out {finished[2]}"
+    command += f" --device cpu --resume --json {tmp_path}/figures-$RANK.json"
+    done = run(torchrun("--no-python", "bash", "-c", command))
+    assert done.returncode == 0, done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["figures-0.json"]
+    figures = json.loads((tmp_path / "figures-0.json").read_text())
+    metrics = json.loads((finished[2] / "bundle.json").read_text())["metrics"]["val"]
+    assert figures["robust"]["at_100"] == pytest.approx(metrics["robust_at_100"], abs=1e-4)
+
+
 def test_a_lost_process_ends_the_run_in_a_line_and_it_resumes_to_the_same_bits(finished, config, tiny_photos, tmp_path):
     out = tmp_path / "out"
     with (tmp_path / "stderr").open("w") as stderr:
