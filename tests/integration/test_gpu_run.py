@@ -5,14 +5,20 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.bundle import load_bundle
+from model.errors import TrainingError
 from tests.networks import save
+from tests.runs import RUN
 from tools.gpu.pack import pack
 from tools.gpu.plan import Book, Plan
 from tools.gpu.run import bring, home, run
 from tools.gpu.steps import some_bundle, take
-from tools.gpu.training import train_box
+from tools.gpu.training import make_bundle, train_box
+from train.checkpoint import save_checkpoint
+from train.config import parse_config
+from train.loop import Trainer
 
 pytestmark = pytest.mark.integration
 
@@ -58,6 +64,23 @@ def test_a_training_that_is_out_of_time_goes_on_on_another_machine(carried, tmp_
     report = json.loads((tmp_path / "results" / "gpu-bundle.json").read_text())
     assert report["weights_sha256"] == classifier.metadata.weights_sha256
     assert (report["commit"], report["machine"]["device"]) == ("abc", "cpu")
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_run_without_a_step_of_training_makes_no_bundle(saved, carried, tmp_path):
+    """Out of time before the first step, or broken off: random weights must not come home as a release."""
+    plan = Plan(carried, tmp_path / "state", tmp_path / "out", "cpu", rehearse=True)
+    plan.save()
+    take(plan, 60)
+    plan.run.mkdir()
+    (plan.run / "run.json").write_text(json.dumps(RUN))
+    if saved:
+        trainer = Trainer(parse_config(RUN, "test"), plan.photos, plan.run, torch.device("cpu"))
+        save_checkpoint(plan.run, trainer._checkpoint())
+        trainer.feed.close()
+    with pytest.raises(TrainingError, match="no step of training was saved, so there is nothing to release"):
+        make_bundle(plan)
+    assert not plan.bundle.exists()
 
 
 def test_released_weights_come_first_and_photos_with_a_later_call(carried, tmp_path, monkeypatch):
