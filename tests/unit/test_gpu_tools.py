@@ -3,11 +3,13 @@
 import io
 import json
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 from PIL import Image
 
 from model.architecture import Architecture, PixelClassifier
@@ -21,7 +23,7 @@ from tools.gpu.plan import Book, Plan
 from tools.gpu.run import run
 from tools.gpu.steps import gpu_test_files
 from tools.gpu.training import fitted
-from tools.gpu.wheels import MISSING, pinned_versions
+from tools.gpu.wheels import MISSING, THERE, pinned_versions
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.config import OptimizerConfig, parse_config
 from train.step import make_optimizer
@@ -111,6 +113,32 @@ def test_every_wheel_has_a_tested_version():
     versions = pinned_versions(ROOT / "constraints.txt")
     assert set(map(str.lower, MISSING)) <= set(versions)
     assert not {"torch", "torchvision", "numpy"} & set(MISSING), "the machine's own"
+
+
+def test_whatever_the_project_requires_is_there_or_travels():
+    """The step `http` once failed for the requirement of a requirement, and cost a run its figures."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    there, travels = (set(map(normal, names)) for names in (THERE, MISSING))
+    assert required([*project["dependencies"], "pytest"], there, python="3.12") == there | travels
+
+
+def required(asked: list[str], there: set[str], python: str) -> set[str]:
+    """The packages that these requirements need on Linux, by what the installed ones say; what is there needs none."""
+    found: set[str] = set()
+    waiting = [Requirement(text) for text in asked]
+    while waiting:
+        one = waiting.pop()
+        name = normal(one.name)
+        for text in [] if name in found | there else requires(name) or []:
+            need = Requirement(text)
+            if need.marker is None or need.marker.evaluate({"extra": "", "python_version": python}):
+                waiting.append(need)
+        found.add(name)
+    return found
+
+
+def normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
 
 
 def test_a_travelled_checkpoint_keeps_the_average_and_the_size_of_steps(tmp_path):

@@ -27,7 +27,30 @@ MISSING: Final = (
     "typing-inspection",
     "uvicorn",
 )
-"""Not in an image for deep learning, which holds torch, torchvision, NumPy, ONNX Runtime, pytest and typer."""
+"""Not in an image for deep learning: what the project needs, and what that needs."""
+THERE: Final = (
+    "annotated-doc",
+    "anyio",
+    "click",
+    "h11",
+    "httpx",
+    "jinja2",
+    "matplotlib",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pillow",
+    "prometheus-client",
+    "pytest",
+    "rich",
+    "safetensors",
+    "torch",
+    "torchvision",
+    "typer",
+    "typing-extensions",
+    "uvloop",
+)
+"""In the image, as far as the project and the wheels need it; so is what these need."""
 
 
 def download(out: Path, constraints: Path, python: str = PYTHON) -> list[Path]:
