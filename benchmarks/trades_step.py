@@ -8,10 +8,11 @@ the search on the folded twin, channels last, and on a CPU convolutions of small
 in float64 equal to the peer up to rounding (tests/unit/test_step.py). `bfloat16` is `folded` in autocast. The first
 round warms up and is left out.
 
-On a GPU each variant takes the best of several batch sizes by images a second, `compiled` and its plain step are added
-(each says whether its passes did compile: where the compiler fails or errs they run plain), and the largest batch that
-fits is reported beside the peer's. `of_ideal` is the share of plain step x 3 / (2 K + 7)
-that is reached.
+On a GPU each variant finds its largest batch, from LARGEST halved for as long as the device runs out of memory, and
+takes that or the half of it, whichever gives more images a second. `compiled` and its plain step are added, at the
+batch of their kind that is not compiled, since every size costs a compilation (each says whether its passes did
+compile: where the compiler fails or errs they run plain). `of_ideal` is the share of plain step x 3 / (2 K + 7) that
+is reached.
 Prints JSON and writes it to benchmarks/results/trades_step_<device>.json.
 """
 
@@ -37,7 +38,11 @@ from train.step import make_optimizer
 from train.trades import trades_loss
 
 EPSILON, STEP_SIZE, BETA = 8 / 255, 2 / 255, 6.0
-GPU_BATCHES = (32, 64, 128, 256, 512, 1024)
+LARGEST = 512
+"""Where a GPU's search for the largest batch begins."""
+UNCOMPILED = {"compiled": "bfloat16", "plain compiled": "plain bfloat16"}
+"""Whose batch a compiled step takes."""
+MEASURED_S = 0.5
 Step = Callable[[Tensor, Tensor], object]
 
 
@@ -74,26 +79,31 @@ def main() -> None:
 
 def measured(size: int, device: torch.device, options: argparse.Namespace) -> dict[str, object]:
     """All variants in turn, round by round, so that what else the machine does meets them alike."""
-    made = {name: make(device, options.steps) for name, make in variants(device, size).items()}
-    steps = {name: variant.step for name, variant in made.items()}
-    batches = {name: [options.batch] if device.type == "cpu" else fitting(step, size) for name, step in steps.items()}
-    best = {name: fastest(step, batches[name], size, device) for name, step in steps.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    made: dict[str, Variant] = {}
+    largest: dict[str, int] = {}
+    best: dict[str, int] = {}
+    for name, make in variants(device, size).items():
+        start = options.batch if device.type == "cpu" else best.get(UNCOMPILED.get(name, ""), LARGEST)
+        made[name] = make(device, options.steps, start)
+        step = made[name].step
+        largest[name] = start if device.type == "cpu" else largest_batch(step, start, size, device)
+        alone = device.type == "cpu" or name in UNCOMPILED
+        tried = [largest[name]] if alone else [largest[name], largest[name] // 2]
+        best[name] = fastest(step, tried, size, device)
+    seconds: dict[str, list[float]] = {name: [] for name in made}
     for number in range(options.rounds + 1):
-        for name, step in steps.items():
-            taken = clock(step, *pictures(best[name], size, device))
+        for name, variant in made.items():
+            taken = clock(variant.step, *pictures(best[name], size, device))
             if number:
                 seconds[name].append(taken / best[name])
     return {
-        name: summary(name, seconds, best[name], batches[name], options.steps)
-        | ({} if made[name].compiled is None else {"compiled": made[name].compiled})
-        for name in steps
+        name: summary(name, seconds, best[name], largest[name], options.steps)
+        | ({} if variant.compiled is None else {"compiled": variant.compiled})
+        for name, variant in made.items()
     }
 
 
-def summary(
-    name: str, seconds: dict[str, list[float]], batch: int, fitting_batches: list[int], steps: int
-) -> dict[str, object]:
+def summary(name: str, seconds: dict[str, list[float]], batch: int, largest: int, steps: int) -> dict[str, object]:
     """Medians; ratios are those of each round."""
 
     def ratio(peer: str, share: float = 1.0) -> float:
@@ -106,7 +116,7 @@ def summary(
         "of_ideal": ratio(plain_of(name), 3 / (2 * steps + 7)),
         "rounds": len(seconds[name]),
         "batch": batch,
-        "largest_batch_tried_that_fits": max(fitting_batches),
+        "largest_batch_tried_that_fits": largest,
     }
 
 
@@ -117,18 +127,19 @@ def plain_of(name: str) -> str:
     return "plain bfloat16" if "bfloat16" in name else "plain"
 
 
-def variants(device: torch.device, size: int) -> dict[str, Callable[[torch.device, int], Variant]]:
-    found = {
-        "peer": peer,
-        "equal": lambda d, k: ours(d, k, fold=False, bfloat16=False),
-        "folded": lambda d, k: ours(d, k, fold=True, bfloat16=False),
-        "bfloat16": lambda d, k: ours(d, k, fold=True, bfloat16=True),
-        "plain": lambda d, _: plain(d, bfloat16=False),
-        "plain bfloat16": lambda d, _: plain(d, bfloat16=True),
+def variants(device: torch.device, size: int) -> dict[str, Callable[[torch.device, int, int], Variant]]:
+    """By name what makes one: (device, K, the batch that it is compiled for)."""
+    found: dict[str, Callable[[torch.device, int, int], Variant]] = {
+        "peer": lambda d, k, _: peer(d, k),
+        "equal": lambda d, k, _: ours(d, k, fold=False, bfloat16=False),
+        "folded": lambda d, k, _: ours(d, k, fold=True, bfloat16=False),
+        "bfloat16": lambda d, k, _: ours(d, k, fold=True, bfloat16=True),
+        "plain": lambda d, *_: plain(d, bfloat16=False),
+        "plain bfloat16": lambda d, *_: plain(d, bfloat16=True),
     }
     if device.type == "cuda":
-        found["compiled"] = lambda d, k: ours(d, k, fold=True, bfloat16=True, compiles=size)
-        found["plain compiled"] = lambda d, _: plain(d, bfloat16=True, compiles=size)
+        found["compiled"] = lambda d, k, n: ours(d, k, fold=True, bfloat16=True, compiles=(n, size))
+        found["plain compiled"] = lambda d, _, n: plain(d, bfloat16=True, compiles=(n, size))
     return found
 
 
@@ -151,8 +162,18 @@ def prepare(network: PixelClassifier, device: torch.device) -> None:
         multiply_small_maps(network)
 
 
-def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool, compiles: int = 0) -> Variant:
-    """The trainer's step without augmentation: `equal` differs from the peer in the passes alone."""
+def ours(
+    device: torch.device,
+    perturb_steps: int,
+    *,
+    fold: bool,
+    bfloat16: bool,
+    compiles: tuple[int, int] | None = None,
+) -> Variant:
+    """The trainer's step without augmentation: `equal` differs from the peer in the passes alone.
+
+    `compiles`: compile its passes, for batches of so many pictures of that side.
+    """
     network = network_on(device)
     if fold:
         prepare(network, device)
@@ -175,16 +196,16 @@ def ours(device: torch.device, perturb_steps: int, *, fold: bool, bfloat16: bool
     return Variant(step, done)
 
 
-def compiled(kinds: list[Passes], size: int, device: torch.device) -> bool:
-    """Compile each kind of passes for batches of pictures of this side; whether all are."""
-    torch._dynamo.config.recompile_limit = 64  # one graph for each batch size that is tried
-    x, _ = pictures(GPU_BATCHES[0], size, device)
+def compiled(kinds: list[Passes], shape: tuple[int, int], device: torch.device) -> bool:
+    """Compile each kind of passes for batches of (number, side); whether all are."""
+    torch._dynamo.config.recompile_limit = 64  # one graph for each kind, mode and batch size
+    x, _ = pictures(*shape, device)
     x = x.contiguous(memory_format=torch.channels_last)
     done = [compile_passes(passes, x) for passes in kinds]
     return all(done)
 
 
-def plain(device: torch.device, *, bfloat16: bool, compiles: int = 0) -> Variant:
+def plain(device: torch.device, *, bfloat16: bool, compiles: tuple[int, int] | None = None) -> Variant:
     """Cross-entropy alone, laid out as ours."""
     network = network_on(device)
     prepare(network, device)
@@ -207,23 +228,30 @@ def pictures(batch: int, size: int, device: torch.device) -> tuple[Tensor, Tenso
 
 
 def clock(step: Step, x: Tensor, y: Tensor) -> float:
-    """Seconds of one step; reading the loss has waited for the device."""
-    started = time.perf_counter()
-    step(x, y)
-    return time.perf_counter() - started
+    """Seconds of one step, the median of as many as fill half a second; reading the loss has waited for the device.
+
+    After a variant of other sizes the first also gives memory back and takes it anew, which is much of a short step.
+    """
+    taken: list[float] = []
+    while sum(taken) < MEASURED_S:
+        started = time.perf_counter()
+        step(x, y)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
 
 
-def fitting(step: Step, size: int) -> list[int]:
-    """The GPU batches that do not run out of memory, in rising order."""
-    found = []
-    for batch in GPU_BATCHES:
+def largest_batch(step: Step, start: int, size: int, device: torch.device) -> int:
+    """`start`, halved for as long as a step of so many pictures runs out of the GPU's memory."""
+    batch = start
+    while True:
         try:
-            step(*pictures(batch, size, torch.device("cuda")))
+            step(*pictures(batch, size, device))
+            return batch
         except torch.cuda.OutOfMemoryError:
-            torch.cuda.empty_cache()
-            break
-        found.append(batch)
-    return found
+            if batch == 1:
+                raise
+        torch.cuda.empty_cache()  # only now: the error held what the step had allocated
+        batch //= 2
 
 
 def fastest(step: Step, batches: list[int], size: int, device: torch.device) -> int:

@@ -59,11 +59,10 @@ def test_the_loader_is_measured_on_steps_in_a_row(monkeypatch):
 @pytest.mark.parametrize("compiles", [True, False])
 def test_a_step_that_could_not_be_compiled_says_so(compiles, monkeypatch):
     """Of a run on a GPU a row called `plain compiled` had run plain, which only a log told."""
-    monkeypatch.setattr(trades_step, "GPU_BATCHES", (2,))
     monkeypatch.setattr(torch, "compile", lambda run, **_: run if compiles else (lambda x: run(x) * torch.nan))
     made = (
-        trades_step.ours(CPU, 1, fold=True, bfloat16=False, compiles=32),
-        trades_step.plain(CPU, bfloat16=False, compiles=32),
+        trades_step.ours(CPU, 1, fold=True, bfloat16=False, compiles=(2, 32)),
+        trades_step.plain(CPU, bfloat16=False, compiles=(2, 32)),
     )
     assert [variant.compiled for variant in made] == [compiles] * 2
     variants = {
@@ -75,3 +74,49 @@ def test_a_step_that_could_not_be_compiled_says_so(compiles, monkeypatch):
     found = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=1))
     assert found["compiled"]["compiled"] == found["plain compiled"]["compiled"] == compiles
     assert "compiled" not in found["peer"]
+
+
+def test_the_largest_batch_is_found_by_halving(monkeypatch):
+    """A GPU that holds five pictures: eight do not fit, four do; a compiled step takes the batch of its kind."""
+    tried: dict[str, list[int]] = {}
+
+    def variant(name: str) -> trades_step.Variant:
+        def step(x: torch.Tensor, y: torch.Tensor) -> None:
+            tried.setdefault(name, []).append(len(x))
+            if len(x) > 5:
+                raise torch.cuda.OutOfMemoryError
+
+        return trades_step.Variant(step)
+
+    made_for: dict[str, int] = {}
+    names = ("peer", "plain", "bfloat16", "plain bfloat16", "compiled", "plain compiled")
+    variants = {n: lambda *made, n=n: made_for.update({n: made[2]}) or variant(n) for n in names}
+    monkeypatch.setattr(trades_step, "variants", lambda *_: variants)
+    monkeypatch.setattr(trades_step, "LARGEST", 8)
+    monkeypatch.setattr(trades_step, "pictures", lambda batch, *_: (torch.zeros(batch, 1), torch.zeros(batch)))
+    monkeypatch.setattr(trades_step, "MEASURED_S", 1e-9)
+    found = trades_step.measured(32, torch.device("cuda"), argparse.Namespace(steps=1, batch=16, rounds=1))
+    assert tried["peer"][:2] == [8, 4]
+    assert 2 in tried["bfloat16"], "half of it may be faster"
+    assert [row["largest_batch_tried_that_fits"] for row in found.values()][:4] == [4] * 4
+    for name in ("compiled", "plain compiled"):
+        assert set(tried[name]) == {made_for[name]} == {found[trades_step.UNCOMPILED[name]]["batch"]}
+
+
+def test_a_short_step_is_timed_past_its_first_which_is_slow(monkeypatch):
+    now = [0.0]
+    seconds = iter([0.3, *[0.1] * 9])
+    monkeypatch.setattr(trades_step.time, "perf_counter", lambda: now[0])
+
+    def step(x: torch.Tensor, y: torch.Tensor) -> None:
+        now[0] += next(seconds)
+
+    assert trades_step.clock(step, torch.zeros(1), torch.zeros(1)) == pytest.approx(0.1)
+
+
+def test_memory_for_not_even_one_picture_is_the_devices_error():
+    def step(x: torch.Tensor, y: torch.Tensor) -> None:
+        raise torch.cuda.OutOfMemoryError
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        trades_step.largest_batch(step, 4, 8, CPU)
