@@ -12,6 +12,7 @@ import torch
 from packaging.requirements import Requirement
 from PIL import Image
 
+from attack.evaluation.protocol import WARM_UP
 from model.architecture import Architecture, PixelClassifier
 from model.errors import DataError
 from model.photos import find_photos
@@ -19,9 +20,9 @@ from model.pixels import load_square
 from tools.gpu.compact import grow, shrink
 from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
-from tools.gpu.plan import Book, Plan
-from tools.gpu.run import run
-from tools.gpu.steps import gpu_test_files
+from tools.gpu.plan import TRAIN_MINUTES, Book, Plan
+from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, RESERVE_S, STEPS, run
+from tools.gpu.steps import EVALUATED, evaluate, gpu_test_files
 from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, THERE, pinned_versions
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -191,6 +192,54 @@ def test_what_the_book_says_decides_what_is_done(tmp_path):
     assert again.seconds("train") == 42
     assert [again.done(name) for name in ("tests", "train", "http")] == [True, False, False]
     assert again.table(["tests", "train"]).splitlines()[1].split(maxsplit=4)[1:] == ["partly", "42.0", "s", "step 20"]
+
+
+def test_one_loan_has_time_for_all_its_calls():
+    """No limit but the last can be trusted there: what overruns costs the figures of all that follow."""
+    steps = {step.name: step for step in STEPS}
+    for call in CALLS:
+        granted = sum(steps[name].most_s or steps[name].least_s for name in call.steps)
+        assert granted + RESERVE_S <= 60 * call.minutes <= 0.95 * COMMAND_S
+    assert sum(60 * call.minutes for call in CALLS) + OVERHEAD_S <= BUDGET_S
+    order = [name for call in CALLS for name in call.steps]
+    assert order == list(steps)[: len(order)], "in the order of worth"
+    left_s = 60 * CALLS[1].minutes - RESERVE_S - sum(steps[name].most_s for name in ("checks", "bundle"))
+    assert left_s - 10 >= 60 * TRAIN_MINUTES, "else training ends partly, and there is no bundle to evaluate"
+
+
+def test_training_leaves_the_bundle_its_time():
+    train, bundle, step = (next(step for step in STEPS if step.name == name) for name in ("train", "bundle", "step"))
+    assert train.limit_s(300, [bundle, step]) == 300 - bundle.most_s
+    assert step.limit_s(300, []) == step.most_s
+    assert step.limit_s(50, []) == 50
+
+
+def test_the_parts_of_the_evaluation_are_the_full_profile():
+    assert ",".join(EVALUATED).split(",") == list(WARM_UP)
+
+
+def test_rows_of_the_evaluation_that_are_finished_come_home_and_are_not_run_again(tmp_path, monkeypatch):
+    plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cpu")
+    asked = []
+
+    def interrupted(command: list[str], check: bool) -> None:
+        part, out = command[command.index("--attacks") + 1], Path(command[command.index("--out") + 1])
+        asked.append(part)
+        if asked.count("spsa") == 1 and part == "spsa":
+            raise KeyboardInterrupt
+        out.mkdir(parents=True)
+        row = dict.fromkeys(("n", "accuracy_at_80", "accuracy_at_100", "interval_at_80", "seconds", "queries"), 1)
+        rows = [row | {"name": name} for name in (*part.split(","), "worst")]
+        (out / "report.json").write_text(json.dumps({"attacks": rows, "seconds": 2.0}))
+
+    monkeypatch.setattr("tools.gpu.steps.subprocess.run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(plan, 60)
+    home = plan.results / "gpu-evaluate.json"
+    assert [row["name"] for row in json.loads(home.read_text())["attacks"]] == ["clean", "corruptions", "spatial"]
+    assert evaluate(plan, 60).startswith("6 s: clean 100.0%")
+    assert asked == [EVALUATED[0], "spsa", "spsa", "boundary"]
+    assert [row["name"] for row in json.loads(home.read_text())["attacks"]] == list(WARM_UP)
 
 
 def test_a_step_that_does_not_exist_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""`python -m tools.gpu`: what to do on a GPU machine borrowed for half an hour, without a network. See README.md."""
+"""`python -m tools.gpu`: what to do on a GPU machine that is lent for 15 minutes, without a network. See README.md."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tools.gpu import pieces
 from tools.gpu.pack import QUALITY, SIDE
+from tools.gpu.plan import TRAIN_MINUTES
 
 
 def main() -> None:
@@ -45,8 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--carried", type=Path, default=Path("runs/carried"), help="what `stage` made")
     run.add_argument("--state", type=Path, default=Path("runs/gpu"), help="stays on the machine between calls")
     run.add_argument("--out", type=Path, required=True, help="what is to be brought home: at most 8 files, 62 MiB")
+    run.add_argument("--call", type=int, choices=(1, 2, 3), help="steps and minutes of this call of a loan")
     run.add_argument("--minutes", type=float, default=9.0)
-    run.add_argument("--train-minutes", type=float, default=14.0, help="of training in all, over all calls")
+    run.add_argument("--train-minutes", type=float, default=TRAIN_MINUTES, help="of training in all, over all calls")
     run.add_argument("--device", default="cuda")
     run.add_argument("--steps", help="these alone, separated by commas")
     run.add_argument("--rehearse", action="store_true", help="tiny sizes, on the CPU")
@@ -68,11 +70,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     from tools.gpu.plan import Plan
-    from tools.gpu.run import run
+    from tools.gpu.run import CALLS, run
 
     device = "cpu" if options.rehearse else options.device
     plan = Plan(options.carried, options.state, options.out, device, options.rehearse, options.train_minutes)
-    run(plan, options.minutes, options.steps.split(",") if options.steps else None)
+    if options.call:
+        call = CALLS[options.call - 1]
+        run(plan, call.minutes, call.steps)
+    else:
+        run(plan, options.minutes, options.steps.split(",") if options.steps else None)
 
 
 def _step(options: argparse.Namespace) -> None:

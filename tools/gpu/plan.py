@@ -9,6 +9,8 @@ CHECKPOINT: Final = "checkpoint.compact"
 BUNDLE: Final = "bundle.tar"
 PHOTOS: Final = "photos.npz"
 RESULTS: Final = "results.tar.gz"
+TRAIN_MINUTES: Final = 3.4
+"""What the call of one loan has for training, beside what stands before and after it."""
 WIDTH: Final = 240
 """Characters of a line of the table, at most."""
 
@@ -26,7 +28,7 @@ class Plan:
     device: str = "cuda"
     rehearse: bool = False
     """Tiny sizes."""
-    train_minutes: float = 14.0
+    train_minutes: float = TRAIN_MINUTES
     """Of training in all, over all calls."""
 
     @property

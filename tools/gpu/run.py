@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,9 +22,9 @@ from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RESULTS, Book, Plan
 
 PARTLY: Final = 3
 """Exit code of a step that is to be continued."""
-BRING_EVERY_S: Final = 150.0
-"""While training goes on, what would be brought home is renewed so often: a machine may be taken away."""
-RESERVE_S: Final = 25.0
+BRING_EVERY_S: Final = 60.0
+"""While a long step goes on, what would be brought home is renewed so often: a machine may be taken away."""
+RESERVE_S: Final = 20.0
 """Kept for the last packing."""
 
 
@@ -35,26 +35,54 @@ class Step:
     name: str
     least_s: float
     """Not begun with less time left."""
-    most_s: float
-    """Cut off after so long."""
+    most_s: float | None = None
+    """Cut off after so long; None: it takes what the call has left and goes on in the next, until it is finished."""
     needs: str | None = None
     """A step that has to be done before."""
 
+    def limit_s(self, left: float, later: Sequence["Step"]) -> float:
+        """Seconds that it may take of `left`: those of later steps that wait for it are not its own."""
+        if self.most_s is not None:
+            return min(self.most_s, left)
+        return left - sum(one.most_s or one.least_s for one in later if one.needs == self.name)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One command on the machine."""
+
+    minutes: float
+    steps: tuple[str, ...]
+
 
 STEPS: Final = (
-    Step("tests", 45, 200),
-    Step("checks", 45, 150),
-    Step("train", 100, 3600),
-    Step("bundle", 20, 90, needs="train"),
-    Step("step", 60, 200),
-    Step("model", 30, 100),
-    Step("http", 60, 150),
-    Step("profile", 30, 90),
-    Step("evaluate", 60, 400, needs="bundle"),
+    Step("tests", 40, 75),
+    Step("checks", 30, 40),
+    Step("train", 60),
+    Step("bundle", 20, 40, needs="train"),
+    Step("step", 60, 130),
+    Step("loader", 40, 70),
+    Step("http", 40, 60),
+    Step("evaluate", 25, needs="bundle"),
+    Step("model", 25, 45),
+    Step("profile", 20, 40),
 )
+BUDGET_S: Final = 900.0
+"""Of the machine, from asking for it until it is given back."""
+OVERHEAD_S: Final = 150.0
+"""Of these for its start and for what travels, which no step has."""
+COMMAND_S: Final = 600.0
+"""The longest that one command may run there."""
+CALLS: Final = (
+    Call(1.7, ("tests",)),
+    Call(5.3, ("checks", "train", "bundle")),
+    Call(5.4, ("step", "loader", "http", "evaluate")),
+)
+"""One loan: `--call 1`, `2`, `3`. The first brings wheels and released weights, the second the photos. What is left
+waits for the next loan."""
 
 
-def run(plan: Plan, minutes: float, names: list[str] | None = None) -> bool:
+def run(plan: Plan, minutes: float, names: Sequence[str] | None = None) -> bool:
     """Do what fits into `minutes`, fill `plan.out`, print the table; whether nothing is left to do.
 
     `names`: these steps alone.
@@ -68,11 +96,12 @@ def run(plan: Plan, minutes: float, names: list[str] | None = None) -> bool:
     plan.out.mkdir(parents=True, exist_ok=True)
     _take_in(plan)
     book = Book(plan.state / "steps.json")
-    for step in steps:
+    for number, step in enumerate(steps):
         left = ends_at - time.monotonic() - (1 if plan.rehearse else RESERVE_S)
-        fits = left >= (2 if plan.rehearse else step.least_s)
+        seconds = step.limit_s(left, steps[number + 1 :])
+        fits = seconds >= (2 if plan.rehearse else step.least_s)
         if fits and not book.done(step.name) and (step.needs is None or book.done(step.needs)):
-            _do(step, plan, book, min(left, step.most_s))
+            _do(step, plan, book, seconds)
     bring(plan, book)
     whole = all(book.done(step.name) for step in steps)
     print(book.table([step.name for step in steps]))
@@ -99,16 +128,14 @@ def _take_in(plan: Plan) -> None:
 
 def _do(step: Step, plan: Plan, book: Book, seconds: float) -> None:
     started = time.monotonic()
-    if step.name == "train":
-        rest = 60 * plan.train_minutes - book.seconds("train")
-        seconds = min(seconds, max(rest + 30, 60))
-        code = _call(plan, step.name, seconds, meanwhile=lambda: bring(plan, book))
-    else:
-        code = _call(plan, step.name, seconds)
+    meant = 60 * plan.train_minutes if step.name == "train" else float("inf")
+    continues = step.most_s is None
+    seconds = min(seconds, max(meant - book.seconds(step.name) + 30, 60))
+    code = _call(plan, step.name, seconds, meanwhile=(lambda: bring(plan, book)) if continues else None)
     status = {0: "done", PARTLY: "partly", -signal.SIGKILL: "cut off"}.get(code, "failed")
     spent = time.monotonic() - started
-    if step.name == "train" and status in ("partly", "cut off"):
-        status = "done" if book.seconds("train") + spent > 60 * plan.train_minutes else "partly"
+    if continues and status in ("partly", "cut off"):
+        status = "done" if book.seconds(step.name) + spent > meant else "partly"
     book.note(step.name, status, spent, _last_figures(plan, step.name))
 
 
@@ -125,13 +152,15 @@ def _call(plan: Plan, name: str, seconds: float, meanwhile: Callable[[], None] |
     ends_at, bring_at = time.monotonic() + seconds, time.monotonic() + BRING_EVERY_S
     with _log(plan, name).open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-        while process.poll() is None and time.monotonic() < ends_at:
-            time.sleep(0.2)
-            if meanwhile is not None and time.monotonic() > bring_at:
-                meanwhile()
-                bring_at = time.monotonic() + BRING_EVERY_S
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        try:
+            while process.poll() is None and time.monotonic() < ends_at:
+                time.sleep(0.2)
+                if meanwhile is not None and time.monotonic() > bring_at:
+                    meanwhile()
+                    bring_at = time.monotonic() + BRING_EVERY_S
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
     return process.wait()
 
 

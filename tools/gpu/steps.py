@@ -4,7 +4,6 @@ import importlib
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,8 @@ from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, Plan
 from tools.gpu.run import PARTLY
 
 RELEASED: Final = Path("model/release")
+EVALUATED: Final = ("clean,corruptions,spatial", "spsa", "boundary")
+"""The rows of the full profile, in parts."""
 
 
 def take(plan: Plan, _seconds: float) -> str:
@@ -148,6 +149,15 @@ def step(plan: Plan, _seconds: float) -> str:
     return line if whole else f"{line}; NOT all compiled"
 
 
+def loader(plan: Plan, _seconds: float) -> str:
+    """benchmarks/loader.py: the trainer's step on photos as they come, and on one fixed batch."""
+    tiny = ["--size", "32", "--batch", "2", "--steps", "1", "--rounds", "1", "--photos", "8", "--threads", "1"]
+    real = ["--size", "128", "--batch", "192", "--steps", "3", "--rounds", "5"]
+    found = _script(plan, "loader", [*(tiny if plan.rehearse else real), "--device", plan.device])
+    rates = ", ".join(f"{name} {rate}/s" for name, rate in found["photos_per_s"].items())
+    return f"with the loader {found['step_with_loader_over_fixed_batch']} of a fixed batch; {rates}"
+
+
 def model(plan: Plan, _seconds: float) -> str:
     """Images a second of the runtime beside the bare network."""
     from tools.gpu.record import record
@@ -160,7 +170,7 @@ def model(plan: Plan, _seconds: float) -> str:
 
 def http(plan: Plan, _seconds: float) -> str:
     """benchmarks/throughput.py."""
-    sizes = ["--seconds", "0.4", "--rounds", "1"] if plan.rehearse else ["--seconds", "3", "--rounds", "3"]
+    sizes = ["--seconds", "0.4", "--rounds", "1"] if plan.rehearse else ["--seconds", "1", "--rounds", "3"]
     found = _script(plan, "throughput", ["--bundle", str(random_bundle(plan)), *sizes])
     return (
         f"runtime {found['alone_images_per_s']}/s, JPEG {found['jpeg_images_per_s']}/s, "
@@ -189,26 +199,36 @@ def profile(plan: Plan, _seconds: float) -> str:
 
 
 def evaluate(plan: Plan, _seconds: float) -> str:
-    """`trades-bob evaluate --profile short` on the packed photos of `shifted`."""
+    """The full protocol on 250 packed photos of `shifted`, in parts: what is finished stays when time is over."""
+    parts, limit = (("clean", "pgd"), 2) if plan.rehearse else (EVALUATED, 250)
+    for part in parts:
+        out = plan.state / "evaluation" / part.replace(",", "-")
+        if not (out / "report.json").exists():
+            command = [sys.executable, "-m", "trades_bob", "evaluate", "--bundle", str(plan.bundle), "--out", str(out)]
+            command += ["--images", str(plan.photos / "shifted"), "--attacks", part, "--limit", str(limit)]
+            subprocess.run([*command, "--device", plan.device], check=True)
+        print(f"= {_record_evaluation(plan, limit)}", flush=True)
+    return _record_evaluation(plan, limit)
+
+
+def _record_evaluation(plan: Plan, limit: int) -> str:
+    """The rows of all parts so far as gpu-evaluate.json, and in a line."""
     import json
 
     from tools.gpu.record import record
 
-    out = plan.state / "evaluation"
-    command = [sys.executable, "-m", "trades_bob", "evaluate", "--bundle", str(plan.bundle), "--out", str(out)]
-    sizes = ["--limit", "2", "--attacks", "clean,pgd"] if plan.rehearse else ["--profile", "short"]
-    started = time.monotonic()
-    subprocess.run([*command, "--images", str(plan.photos / "shifted"), *sizes, "--device", plan.device], check=True)
-    seconds = time.monotonic() - started
-    report = json.loads((out / "report.json").read_text())
+    files = sorted((plan.state / "evaluation").glob("*/report.json"), key=lambda file: file.stat().st_mtime)
+    reports = [json.loads(file.read_text()) for file in files]
     names = ("name", "n", "accuracy_at_80", "accuracy_at_100", "interval_at_80", "seconds", "queries")
-    rows = [{name: row[name] for name in names} for row in report["attacks"]]
-    record(
-        plan,
-        "evaluate",
-        {"seconds": round(seconds, 1), "attacks": rows},
-        {"photos": "shifted, as they were packed", "command": sizes},
-    )
+    rows = [
+        {name: row[name] for name in names}
+        for report in reports
+        for row in report["attacks"]
+        if row["name"] != "worst"  # of a part, it would be taken for that of the whole
+    ]
+    seconds = round(sum(report["seconds"] for report in reports), 1)
+    config = {"photos": "shifted, as they were packed", "profile": "full", "limit": limit}
+    record(plan, "evaluate", {"seconds": seconds, "attacks": rows}, config)
     return f"{seconds:.0f} s: " + ", ".join(f"{row['name']} {row['accuracy_at_80']:.1%}" for row in rows)
 
 
@@ -254,5 +274,5 @@ def _script(plan: Plan, name: str, arguments: list[str]) -> dict[str, Any]:
 
 NAMES: Final[dict[str, Callable[[Plan, float], str]]] = {
     function.__name__: function
-    for function in (take, shrink, tests, checks, train, bundle, step, model, http, profile, evaluate)
+    for function in (take, shrink, tests, checks, train, bundle, step, loader, http, evaluate, model, profile)
 }

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
+from unittest.mock import patch
 
 import torch
 
@@ -13,6 +14,7 @@ from model.architecture import PixelClassifier
 from model.errors import TrainingError
 from tools.gpu.plan import Plan
 from tools.gpu.record import record
+from tools.gpu.run import BRING_EVERY_S
 from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.config import TrainConfig, parse_config
 from train.loop import Trainer, train
@@ -35,7 +37,8 @@ def train_box(plan: Plan, seconds: float) -> bool:
     config = _config(plan, started)
     left = seconds - (time.monotonic() - started) - (1 if plan.rehearse else 20)
     minutes = min(max(left, 1) / 60, plan.train_minutes)
-    finished = train(config, plan.photos, plan.run, resume=True, device=plan.device, minutes=minutes)
+    with patch("train.loop.CHECKPOINT_EVERY_S", BRING_EVERY_S):  # two minutes are much of a quarter of an hour
+        finished = train(config, plan.photos, plan.run, resume=True, device=plan.device, minutes=minutes)
     _record(plan, config)
     return finished is not None
 
