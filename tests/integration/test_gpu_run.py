@@ -85,12 +85,11 @@ def test_a_run_without_a_step_of_training_makes_no_bundle(saved, carried, tmp_pa
 
 def test_released_weights_come_first_and_photos_with_a_later_call(carried, tmp_path, monkeypatch):
     monkeypatch.chdir(Path(__file__).resolve().parents[2])
-    monkeypatch.setattr("tools.gpu.steps.RELEASED", save(tmp_path / "released"))
+    save(tmp_path / "first" / "release")
     plan = Plan(tmp_path / "first", tmp_path / "state", tmp_path / "out", "cpu")
     plan.save()
     take(plan, 60)
-    assert load_bundle(some_bundle(plan)).metadata == load_bundle(tmp_path / "released").metadata
-    (tmp_path / "released" / "model.safetensors").unlink()
+    assert load_bundle(some_bundle(plan)).metadata == load_bundle(tmp_path / "first" / "release").metadata
     later = Plan(carried, tmp_path / "state", tmp_path / "out", "cpu", rehearse=True)
     assert run(later, 1, [])
     assert (later.photos / "train" / "bird").is_dir()

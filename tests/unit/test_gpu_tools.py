@@ -22,6 +22,7 @@ from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
 from tools.gpu.plan import TRAIN_MINUTES, Book, Plan
 from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, RESERVE_S, STEPS, run
+from tools.gpu.stage import LIMIT_BYTES, stage
 from tools.gpu.steps import EVALUATED, evaluate, gpu_test_files
 from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, THERE, pinned_versions
@@ -108,6 +109,27 @@ def test_a_pack_that_did_not_arrive_whole_is_refused(tiny_photos, tmp_path):
         unpack(file, tmp_path / "back")
     with pytest.raises(DataError, match="none of"):
         pack(tmp_path / "nowhere", file)
+
+
+def test_what_is_staged_for_each_call_is_weighed_with_the_repository(tiny_photos, tmp_path, monkeypatch):
+    (tmp_path / "release").mkdir()
+    (tmp_path / "release" / "model.safetensors").write_bytes(b"w" * 1000)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("tools.gpu.stage.RELEASED", tmp_path / "release")
+    monkeypatch.setattr(
+        "tools.gpu.stage.download", lambda out, *_: out.mkdir() or (out / "a.whl").write_bytes(b"a" * 50)
+    )
+    (tmp_path / "out" / "first").mkdir(parents=True)
+    found = stage(tiny_photos, tmp_path / "out", side=16)
+    names = {str(file.relative_to(tmp_path / "out")) for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert names == {
+        *("first/commit", "first/wheels/a.whl", "first/release/model.safetensors"),
+        *("second/commit", "second/photos.npz"),
+    }
+    assert 1050 <= found["first"] - found["repository"] < 20000
+    photos = (tmp_path / "out" / "second" / "photos.npz").stat().st_size
+    assert photos <= found["second"] - found["repository"] < photos + 20000
+    assert found["repository"] < LIMIT_BYTES / 10, "the released weights are not in it"
 
 
 def test_every_wheel_has_a_tested_version():

@@ -8,6 +8,7 @@ from typing import Any, Final
 CHECKPOINT: Final = "checkpoint.compact"
 BUNDLE: Final = "bundle.tar"
 PHOTOS: Final = "photos.npz"
+RELEASE: Final = "release"
 RESULTS: Final = "results.tar.gz"
 TRAIN_MINUTES: Final = 3.4
 """What the call of one loan has for training, beside what stands before and after it."""
@@ -20,7 +21,7 @@ class Plan:
     """One run; it may take several calls of the command, and several machines."""
 
     carried: Path
-    """What was brought: photos.npz, wheels/, commit, and what an earlier run brought home."""
+    """What was brought: wheels/, release/, photos.npz, commit, and what an earlier run brought home."""
     state: Path
     """Everything the run makes; lasts as long as the machine."""
     out: Path

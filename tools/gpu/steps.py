@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
-from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, Plan
+from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RELEASE, Plan
 from tools.gpu.run import PARTLY
 
-RELEASED: Final = Path("model/release")
 EVALUATED: Final = ("clean,corruptions,spatial", "spsa", "boundary")
 """The rows of the full profile, in parts."""
 
@@ -30,8 +29,8 @@ def take(plan: Plan, _seconds: float) -> str:
     if (plan.state / BUNDLE).exists() and not plan.bundle.exists():
         with tarfile.open(plan.state / BUNDLE) as archive:
             archive.extractall(plan.bundle, filter="data")
-    if (RELEASED / "model.safetensors").exists() and not plan.rehearse and not plan.start.exists():
-        shutil.copytree(RELEASED, plan.start)
+    if (plan.carried / RELEASE).exists() and not plan.rehearse and not plan.start.exists():
+        shutil.copytree(plan.carried / RELEASE, plan.start)
     if (plan.carried / PHOTOS).exists() and not plan.photos.exists():
         return str(dict(unpack(plan.carried / PHOTOS, plan.photos)))
     return "no photos this time"
