@@ -15,7 +15,7 @@ from model.architecture import PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, read_metadata, save_bundle
 from model.console import Report, progress, say
 from model.decision import calibrate
-from model.errors import DataError, TrainingError
+from model.errors import ConfigError, DataError, TrainingError
 from model.vision import torchvision
 from train.batches import Batches
 from train.cache import PhotoCache
@@ -51,7 +51,7 @@ def train(
     """
     ends_at = None if minutes is None else time.monotonic() + 60 * minutes
     own = _device(device)
-    with _says_the_way_on(out), joined(own) as ranks:
+    with _in_one_line(config, out), joined(own) as ranks:
         _open_folder(out, resume)
         trainer = Trainer(config, data, out, own, ranks, resume=resume)
         with closing(trainer.feed):
@@ -79,10 +79,13 @@ def _open_folder(out: Path, resume: bool) -> None:
 
 
 @contextmanager
-def _says_the_way_on(out: Path) -> Iterator[None]:
-    """Whatever stops a run, a full disk too, is one line that ends with whether there is a checkpoint."""
+def _in_one_line(config: TrainConfig, out: Path) -> Iterator[None]:
+    """Whatever stops a run, a full disk too, is one line; it ends with whether there is a checkpoint to go on from."""
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        sizes = f"batch_size = {config.batch_size} and input_size = {config.input_size}"
+        raise ConfigError(f"a step with {sizes} needs more memory than the GPU has free; lower one of them") from error
     except OSError as error:
         raise TrainingError(f"{error.filename or out}: {error.strerror or error}; {way_on(out)}") from error
     except TrainingError as error:

@@ -166,6 +166,15 @@ def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(saved, said, tiny_
     assert (tmp_path / "checkpoint.pt").exists() == saved
 
 
+def test_a_batch_that_the_gpu_cannot_hold_is_one_line_with_the_keys(tiny_photos, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("train.step.objective", full)
+    with pytest.raises(ConfigError, match="batch_size = 8 and input_size = 32 needs more memory than the GPU"):
+        train(run_config(), tiny_photos, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["madry", "natural"])
 def test_the_other_losses_run(kind, tiny_photos, tmp_path):
     validation = train(run_config(epochs=3, loss={**RUN["loss"], "kind": kind}), tiny_photos, tmp_path)
