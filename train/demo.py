@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ FIGURES_FILE: Final = "demo.json"
 READY_WITHIN_S: Final = 120.0
 PER_CLASS: Final = {"train": 1200, "val": 80, "test": 80}
 """Pictures drawn for each class; each split has a seed of its own, so `test` is unseen."""
+MADE: Final = ("pictures", "bundle", "attack", FIGURES_FILE, REPORT_FILE)
+"""All that it leaves in its folder."""
 ATTACKED: Final = 6
 QUERIES: Final = 1500
 SHOWN: Final = 24
@@ -105,12 +107,20 @@ def serve(bundle: Path) -> Iterator[str]:
 
 
 def _make_room(out: Path) -> None:
-    """An earlier demo is replaced; anything else is left alone."""
-    if out.exists() and any(out.iterdir()):
-        if not (out / "pictures").is_dir():
-            raise DataError(f"{out}: not empty, and no earlier demo; choose another --out")
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+    """An earlier demo is replaced; a folder that holds anything a demo does not make is left alone."""
+    if not out.exists():
+        return
+    foreign = [*_others(out, MADE), *_others(out / "pictures", PER_CLASS)]
+    if foreign:
+        raise DataError(f"{foreign[0]}: not of an earlier demo; choose another --out")
+    shutil.rmtree(out)
+
+
+def _others(folder: Path, known: Collection[str]) -> list[Path]:
+    """What lies in the folder under other names; a file in its place."""
+    if not folder.is_dir():
+        return [folder] if folder.exists() else []
+    return [path for path in sorted(folder.iterdir()) if path.name not in known]
 
 
 def _free_port() -> int:
