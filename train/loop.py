@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model.architecture import PixelClassifier
-from model.bundle import BundleMetadata, load_bundle, read_metadata, save_bundle
+from model.bundle import METADATA_FILE, BundleMetadata, load_bundle, read_metadata, save_bundle
 from model.console import Report, progress, say
 from model.decision import calibrate
 from model.errors import ConfigError, DataError, TrainingError
@@ -70,6 +70,8 @@ def _device(name: str) -> torch.device:
 def _open_folder(out: Path, resume: bool) -> None:
     if not resume and (out / CHECKPOINT_FILE).exists():
         raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another --out")
+    if (out / METADATA_FILE).exists() and not (out / CHECKPOINT_FILE).exists():
+        raise DataError(f"{out}: holds a bundle, and no checkpoint of the run that made it; choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -82,6 +82,15 @@ def test_a_finished_run_is_not_overwritten(finished, tiny_photos):
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(out).items())
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_bundle_without_its_run_is_not_overwritten(resume, finished, tiny_photos, tmp_path):
+    """As in `--out model/release`, or where somebody has deleted the large checkpoint."""
+    shutil.copytree(finished[0], tmp_path / "out", ignore=shutil.ignore_patterns("checkpoint.pt"))
+    with pytest.raises(DataError, match="holds a bundle, and no checkpoint of the run that made it"):
+        train(run_config(epochs=0.25, seed=1), tiny_photos, tmp_path / "out", resume=resume)
+    assert read_metadata(tmp_path / "out") == read_metadata(finished[0])
+
+
 def test_a_run_goes_on_with_a_lower_rate_and_without_what_it_began_from(finished, tiny_photos, tmp_path):
     """After a loss that is not finite the rate is lowered; the bundle of the start may be on another machine."""
     start = tmp_path / "start"
