@@ -1,7 +1,12 @@
 """The command for a borrowed GPU machine, rehearsed on the CPU: broken off, brought home, gone on with elsewhere."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +27,8 @@ from train.loop import Trainer
 
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
 def carried(tiny_photos, tmp_path):
@@ -35,7 +42,7 @@ def steps_done(state: Path) -> int:
 
 
 def test_a_training_that_is_out_of_time_goes_on_on_another_machine(carried, tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    monkeypatch.chdir(ROOT)
     one = Plan(carried, tmp_path / "one", tmp_path / "out1", "cpu", rehearse=True, train_minutes=20)
     one.save()
     one.out.mkdir()
@@ -83,8 +90,36 @@ def test_a_run_without_a_step_of_training_makes_no_bundle(saved, carried, tmp_pa
     assert not plan.bundle.exists()
 
 
+def test_a_command_that_is_cut_off_leaves_no_step_behind(carried, tmp_path):
+    """It would train on beside the next call, and both would write one checkpoint."""
+    command = [sys.executable, "-m", "tools.gpu", "run", "--rehearse", "--carried", str(carried), "--steps", "train"]
+    command += ["--state", str(tmp_path / "state"), "--out", str(tmp_path / "out"), "--train-minutes", "9"]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    log = tmp_path / "state" / "logs" / "train.log"
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: log.exists() and children.read_text().split())
+    (step,) = map(int, children.read_text().split())
+    wait_until((tmp_path / "state" / "train" / "run.json").exists)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not lives(step), 20)
+
+
+def lives(process: int) -> bool:
+    """Whether it runs: one that has ended, and that nobody has asked for, is still listed."""
+    status = Path(f"/proc/{process}/status")
+    return status.exists() and "\nState:\tZ" not in status.read_text()
+
+
+def wait_until(true: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_released_weights_come_first_and_photos_with_a_later_call(carried, tmp_path, monkeypatch):
-    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    monkeypatch.chdir(ROOT)
     save(tmp_path / "first" / "release")
     plan = Plan(tmp_path / "first", tmp_path / "state", tmp_path / "out", "cpu")
     plan.save()

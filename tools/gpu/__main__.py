@@ -1,6 +1,7 @@
 """`python -m tools.gpu`: what to do on a GPU machine that is lent for 15 minutes, without a network. See README.md."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -83,8 +84,10 @@ def _run(options: argparse.Namespace) -> None:
 
 def _step(options: argparse.Namespace) -> None:
     from tools.gpu.plan import read_plan
+    from tools.gpu.run import end_with
     from tools.gpu.steps import NAMES
 
+    end_with(os.getppid())
     print(f"= {NAMES[options.name](read_plan(options.state), options.seconds)}", flush=True)
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ def _call(plan: Plan, name: str, seconds: float, meanwhile: Callable[[], None] |
     print(f"{name}: at most {seconds:.0f} s", flush=True)
     ends_at, bring_at = time.monotonic() + seconds, time.monotonic() + BRING_EVERY_S
     with _log(plan, name).open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, process_group=0)
         try:
             while process.poll() is None and time.monotonic() < ends_at:
                 time.sleep(0.2)
@@ -162,6 +163,20 @@ def _call(plan: Plan, name: str, seconds: float, meanwhile: Callable[[], None] |
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     return process.wait()
+
+
+def end_with(parent: int) -> None:
+    """End this process's group, from a thread, once `parent` is gone: a command that is cut off leaves no step behind.
+
+    It would go on beside the next call's, on the same GPU and in the same folder.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _log(plan: Plan, name: str) -> Path:
