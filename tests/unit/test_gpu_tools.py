@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -227,6 +228,18 @@ def test_one_loan_has_time_for_all_its_calls():
     assert order == list(steps)[: len(order)], "in the order of worth"
     left_s = 60 * CALLS[1].minutes - RESERVE_S - sum(steps[name].most_s for name in ("checks", "bundle"))
     assert left_s - 10 >= 60 * TRAIN_MINUTES, "else training ends partly, and there is no bundle to evaluate"
+
+
+def test_the_readme_has_the_limits():
+    readme = (ROOT / "tools" / "gpu" / "README.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| (.+) \|$", readme, re.MULTILINE))
+    assert list(rows) == [step.name for step in STEPS]
+    for step in STEPS:
+        assert rows[step.name] == f"{step.most_s} s" if step.most_s else "what the call has" in rows[step.name]
+    for number, call in enumerate(CALLS, start=1):
+        assert f"call {number} ({call.minutes} minutes)" in readme
+    assert f"their {sum(call.minutes for call in CALLS):.1f} minutes" in readme
+    assert f"`--train-minutes` ({TRAIN_MINUTES} in all)" in readme
 
 
 def test_training_leaves_the_bundle_its_time():

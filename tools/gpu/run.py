@@ -57,12 +57,12 @@ class Call:
 
 
 STEPS: Final = (
-    Step("tests", 40, 75),
+    Step("tests", 40, 80),
     Step("checks", 30, 40),
     Step("train", 60),
     Step("bundle", 20, 40, needs="train"),
     Step("step", 60, 130),
-    Step("loader", 40, 70),
+    Step("loader", 40, 85),
     Step("http", 40, 60),
     Step("evaluate", 25, needs="bundle"),
     Step("model", 25, 45),
