@@ -57,7 +57,7 @@ def test_a_training_that_is_out_of_time_goes_on_on_another_machine(carried, tmp_
     (carried / "photos.npz").unlink()
     for file in one.out.iterdir():
         shutil.copy(file, carried)
-    assert run(other, 3, ["train", "bundle"])
+    assert run(other, 8, ["train", "bundle"])
     rows = {line.split()[0]: line for line in capfd.readouterr().out.splitlines() if line}
     assert "done" in rows["train"], "the minutes of training are used up"
     assert "natural_at_100" in rows["bundle"]
