@@ -6,7 +6,7 @@ N probes, D values of a picture, d coefficients.
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from attack.decision.arc import search_arc
+from attack.decision.arc import ArcSearch
 from attack.decision.cgba import lattice_reach
 from attack.decision.posterior import NormalPosterior
 from attack.decision.problem import Attack, Hits, Problem, Vector, norm, probes_about
@@ -66,6 +66,7 @@ class Stepper:
     def __init__(self, problem: Problem, start: Vector, band: Band, parameters: StepParameters) -> None:
         self.problem, self.parameters = problem, parameters
         self.space = coordinates(problem.side, parameters.dim, band.half, band.decay, band.centre)
+        self.arc = ArcSearch(problem, parameters.tolerance)
         self.belief = NormalPosterior(self.space.prior, parameters.offset)
         self.belief.guess(self.space.reduce((start - problem.original)[None])[0], parameters.trust)
 
@@ -82,7 +83,7 @@ class Stepper:
             if left <= 0:
                 break
         normal = self.space.expand(self.belief.normal()[None])[0]
-        return (yield from search_arc(self.problem, point, normal, p.tolerance))
+        return (yield from self.arc.nearer(point, normal))
 
     def moved(self) -> None:
         """The point is another, so the normal may be."""

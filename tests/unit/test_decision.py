@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attack.decision import ATTACKS, UNBOUNDED
-from attack.decision.arc import search_arc
+from attack.decision.arc import ArcSearch
 from attack.decision.boundary import BoundaryParameters, _Walk
 from attack.decision.problem import Problem, distances, to_lattice
 from attack.decision.starts import find_start, near_copies
@@ -228,9 +228,31 @@ def test_angles_of_the_arc_travel_together():
     point = to_lattice(127 + np.float32(1.01 * distance) * normal + 150 * (across - (across @ normal) * normal))
     assert wrong(point[None].astype(float))[0]
     estimate = normal + np.float32(0.3) * _unit(3).astype(np.float32)
-    course, sizes = search_arc(problem, point.astype(np.float32), estimate / np.linalg.norm(estimate), 2e-3), []
+    course, sizes = ArcSearch(problem, 2e-3).nearer(point.astype(np.float32), estimate / np.linalg.norm(estimate)), []
     with pytest.raises(StopIteration) as end:
         _answered(course, next(course), lambda probes: sizes.append(len(probes)) or wrong(probes.astype(float)))
     assert max(sizes) > 1
     assert len(sizes) <= 6
     assert distances(problem, end.value.value[None])[0] < 1.1 * distance
+
+
+def test_the_arc_expects_what_earlier_ones_bore():
+    """Where a normal promises four times too much, the tenth search costs fewer queries than the first."""
+    problem = Problem(np.full(DIM, 127, np.float32), SIDE, np.random.default_rng(0), lambda: iter([]))
+    radius, across = _unit(1), _unit(2)
+    across = (across - (across @ radius) * radius) / np.linalg.norm(across - (across @ radius) * radius)
+    point, normal = (127 + 300 * radius).astype(np.float32), (0.5 * radius + 0.8 * across).astype(np.float32)
+    arc, predicted, spent = ArcSearch(problem, 2e-3), np.arctan2(0.8, 0.5), []
+
+    def wrong(probes: np.ndarray) -> np.ndarray:
+        spent[-1] += len(probes)
+        ways = probes - 127.0
+        return np.arctan2(ways @ across, ways @ radius) < predicted / 4
+
+    for _ in range(10):
+        spent.append(0)
+        course = arc.nearer(point, normal)
+        with pytest.raises(StopIteration):
+            _answered(course, next(course), wrong)
+    assert arc.share == pytest.approx(0.25, abs=0.03)
+    assert spent[-1] < spent[0]
