@@ -9,7 +9,7 @@ from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.arc import ArcSearch
 from attack.decision.boundary import BoundaryParameters, _Walk
 from attack.decision.problem import Problem, distances, to_lattice
-from attack.decision.starts import find_start, near_copies
+from attack.decision.starts import best_start, find_start, near_copies
 
 SIDE = 6
 DIM = 3 * SIDE * SIDE
@@ -256,3 +256,24 @@ def test_the_arc_expects_what_earlier_ones_bore():
             _answered(course, next(course), wrong)
     assert arc.share == pytest.approx(0.25, abs=0.03)
     assert spent[-1] < spent[0]
+
+
+def test_further_photos_are_asked_together_and_the_nearest_line_is_the_start():
+    """Three of five lines are cut nearer than the first photo's; the one that is cut nearest wins."""
+    original = np.full(DIM, 127, np.float32)
+    shares = np.array([0.9, 0.95, 0.7, 0.6, 0.3, 0.97])  # of its length, where a line is cut
+    ways = np.linalg.qr(np.random.default_rng(3).standard_normal((DIM, len(shares))))[0].T
+    photos = to_lattice((original + 500 * ways).astype(np.float32))
+    problem = Problem(original, SIDE, np.random.default_rng(0), lambda: iter(photos))
+    course, sizes = best_start(problem), []
+
+    def wrong(probes: np.ndarray) -> np.ndarray:
+        sizes.append(len(probes))
+        along = (probes - original) @ ways.T
+        line = along.argmax(axis=1)
+        return along.max(axis=1) > 500 * shares[line]
+
+    with pytest.raises(StopIteration) as end:
+        _answered(course, next(course), wrong)
+    assert distances(problem, end.value.value[None])[0] == pytest.approx(150, rel=0.03)
+    assert 5 in sizes
