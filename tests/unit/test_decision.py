@@ -175,6 +175,14 @@ def test_auto_ends_its_budget_with_a_finished_search(budget):
     assert max(sizes[-4:]) <= 3
 
 
+def test_a_chunk_about_a_point_is_followed_by_a_search():
+    """No point is probed twice: forty answers and what was learned before are enough to go on."""
+    _, sizes = _sharp(ATTACKS["auto"], 400)
+    chunks = [place for place, size in enumerate(sizes) if size > 10]
+    assert len(chunks) > 3
+    assert (np.diff(chunks) > 1).all()
+
+
 def test_near_copies_are_asked_from_the_nearest_on():
     original = np.random.default_rng(0).integers(0, 256, 3 * SHARP**2).astype(np.float32)
     problem = Problem(original, SHARP, np.random.default_rng(0), lambda: iter([]))
