@@ -20,8 +20,8 @@ POOL_BYTES: Final = 48 * 2**20
 """No further photo begins while more pixels than this wait or are under way."""
 STATE_BYTES: Final = 140 * 2**20
 """What the photos under attack may hold in all."""
-TRACK_PICTURES: Final = 46
-"""What one of them holds, in pictures: a chunk of 30 probes, and four vectors of four bytes a value."""
+TRACK_PICTURES: Final = 56
+"""What one of them holds, in pictures: a chunk of 40 probes, and four vectors of four bytes a value."""
 MAX_ACTIVE: Final = 64
 
 

@@ -3,7 +3,7 @@
 import math
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Self
@@ -92,8 +92,8 @@ Peer = Callable[[Counter, Pixels, int], None]
 """Attacks the counter's photo from a start, given the photo's label, until it ends or `Spent` is raised."""
 
 
-def run_peer(peer: Peer, client: Client, tasks: list[tuple[Pixels, Pixels, int, int]]) -> list[Curve]:
-    """Curves for (original, start, label, budget) tasks."""
+def run_peer(peer: Peer, client: Client, tasks: list[tuple[Pixels, Pixels, int, int]]) -> Iterator[Curve]:
+    """Curves for (original, start, label, budget) tasks, in their order, each as soon as it is there."""
 
     def one(task: tuple[Pixels, Pixels, int, int]) -> Curve:
         original, start, label, budget = task
@@ -107,7 +107,7 @@ def run_peer(peer: Peer, client: Client, tasks: list[tuple[Pixels, Pixels, int, 
         return counter.curve
 
     with Pooled(client) as pooled, ThreadPoolExecutor(POOL) as threads:
-        return list(threads.map(one, tasks))
+        yield from threads.map(one, tasks)
 
 
 def foolbox_peer(name: str, **options: float) -> Peer:

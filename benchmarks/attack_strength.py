@@ -47,7 +47,9 @@ class Kept:
         self.curves = {tuple(key): curve for key, curve in map(json.loads, lines)}
 
     def missing(self, contender: str, budgets: dict[Photo, int]) -> dict[Photo, int]:
-        return {p: budget for p, budget in budgets.items() if self._key(contender, p, budget) not in self.curves}
+        """The smallest budgets first: theirs are the first curves to be there."""
+        known = {p for p, budget in budgets.items() if self._key(contender, p, budget) in self.curves}
+        return dict(sorted(((p, b) for p, b in budgets.items() if p not in known), key=lambda item: item[1]))
 
     def put(self, contender: str, photo: Photo, budget: int, curve: Curve) -> None:
         key = self._key(contender, photo, budget)

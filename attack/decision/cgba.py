@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attack.decision.arc import search_arc
+from attack.decision.arc import ArcSearch
 from attack.decision.problem import Attack, Hits, Problem, Vector, norm, probes_about
 from attack.decision.starts import find_start
 from attack.decision.subspace import low_frequency
@@ -40,7 +40,7 @@ def cgba(problem: Problem, parameters: CgbaParameters | None = None) -> Attack:
     if point is None:
         return
     space = low_frequency(problem.side, p.frequencies)
-    step = 0
+    arc, step = ArcSearch(problem, p.tolerance), 0
     while (distance := norm(point - problem.original)) >= 1:
         step += 1
         reach = max(p.radius * distance, lattice_reach(problem.dim))
@@ -55,7 +55,7 @@ def cgba(problem: Problem, parameters: CgbaParameters | None = None) -> Attack:
             directions_sum += directions.sum(axis=0)
             wrong += int(hits.sum())
         normal = total - np.float32(2 * wrong / n - 1) * directions_sum if 0 < wrong < n else total
-        point = yield from search_arc(problem, point, unit(space.expand(normal[None])[0]), p.tolerance)
+        point = yield from arc.nearer(point, unit(space.expand(normal[None])[0]))
 
 
 def signs(hits: Hits) -> Vector:

@@ -53,11 +53,10 @@ class NormalPosterior:
         u = np.column_stack([directions, np.ones(len(directions), np.float32)])
         us = u @ self.covariance
         prior_covariance = (us @ u.T).astype(np.float64)
-        shift, shrink = self._filter(prior_covariance, (u @ self.mean).astype(np.float64), hits)
+        shift, root = self._filter(prior_covariance, (u @ self.mean).astype(np.float64), hits)
         self.mean += us.T @ shift.astype(np.float32)
-        values, vectors = np.linalg.eigh(shrink)
-        root = (vectors * np.sqrt(np.clip(values, 0, None))).T.astype(np.float32) @ us
-        self.covariance -= root.T @ root
+        removed = root.astype(np.float32) @ us
+        self.covariance -= removed.T @ removed
 
     def move(self, forget: float) -> None:
         """The point moved: its offset is new, and the normal there differs a little."""
@@ -69,22 +68,29 @@ class NormalPosterior:
         self.covariance[-1, -1] = self.prior[-1]
 
     def _filter(self, c: Matrix, mean: Matrix, hits: Hits) -> tuple[Matrix, Matrix]:
-        """Belief over the block's N values theta . u + b, one answer after the other; as shift and shrinkage of S."""
+        """Belief over the block's N values theta . u + b, prior N(mean, c), one answer after the other.
+
+        The mean moves by c @ shift, the covariance loses (root c)^T (root c): returns shift (N,) and root (N, N).
+        """
         n = len(mean)
         # The noise grows with the width of the belief: curvature and rounding make the model wrong by a share of it.
         noise = self.noise**2 + 1e-3 * float(np.trace(c)) / n
-        posterior, m = c.copy(), mean.copy()
+        m, shift = mean.copy(), np.zeros(n)
+        roots, lost = np.zeros((n, n)), np.zeros((n, n))  # row i: what answer i adds to root, and the same times c
         for i, hit in enumerate(hits.tolist()):
-            variance = posterior[i, i] + noise
+            gain = -(lost[:i, i] @ roots[:i])
+            gain[i] += 1
+            column = c @ gain  # of the covariance that answers 0 ... i - 1 left
+            variance = float(column[i]) + noise
             sign = 1.0 if hit else -1.0
-            z = sign * m[i] / math.sqrt(variance)
+            z = sign * float(m[i]) / math.sqrt(variance)
             ratio = _inverse_mills(z)
-            column = posterior[:, i].copy()
-            m += sign * ratio / math.sqrt(variance) * column
-            posterior -= ratio * (ratio + z) / variance * np.outer(column, column)
-        inverse = np.linalg.inv(c + 1e-9 * np.trace(c) / n * np.eye(n))
-        shrink = inverse - inverse @ posterior @ inverse
-        return inverse @ (m - mean), (shrink + shrink.T) / 2
+            step = sign * ratio / math.sqrt(variance)
+            m += step * column
+            shift += step * gain
+            weight = math.sqrt(max(ratio * (ratio + z), 0.0) / variance)
+            roots[i], lost[i] = weight * gain, weight * column
+        return shift, roots
 
 
 def _inverse_mills(z: float) -> float:

@@ -49,8 +49,7 @@ class Problem:
 def to_lattice(x: Vector) -> Pixels:
     """Nearest picture: rounded and clipped to 0..255. Overwrites `x`."""
     np.rint(x, out=x)
-    np.maximum(x, 0, out=x)
-    np.minimum(x, 255, out=x)
+    np.clip(x, 0, 255, out=x)
     return x.astype(np.uint8)
 
 
@@ -66,8 +65,7 @@ def probes_about(point: Vector, reach: float, directions: Vector, expand: Callab
     for place in range(0, len(moves), step):
         block = expand(moves[place : place + step])
         block += shifted
-        np.maximum(block, 0, out=block)
-        np.minimum(block, 255, out=block)
+        np.clip(block, 0, 255, out=block)
         probes[place : place + step] = block
     return probes
 

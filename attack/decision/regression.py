@@ -6,7 +6,7 @@ N probes, D values of a picture, d coefficients.
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from attack.decision.arc import search_arc
+from attack.decision.arc import ArcSearch
 from attack.decision.cgba import lattice_reach
 from attack.decision.posterior import NormalPosterior
 from attack.decision.problem import Attack, Hits, Problem, Vector, norm, probes_about
@@ -33,17 +33,15 @@ class StepParameters:
 
     dim: int = 432
     """Coefficients of the belief."""
-    chunk: int = 30
-    """Probes between two updates of the belief; they travel together."""
-    chunks: int = 2
-    """Chunks about each boundary point."""
+    chunk: int = 40
+    """Probes about each boundary point; they travel together."""
     radius: float = 0.1
     """Distance of the probes from the boundary point, relative to the point's distance from the original."""
     offset: float = 0.05
     """How far off the boundary the point may be, relative to the probes' distance."""
     forget: float = 0.02
     """Share of the belief that is lost when the point moves."""
-    tolerance: float = 2e-3
+    tolerance: float = 6e-3
     """Of the search on the semicircle, relative to the distance."""
     trust: float = 0.15
     """Length of the first guess of the normal: the way from the original to the start."""
@@ -66,23 +64,19 @@ class Stepper:
     def __init__(self, problem: Problem, start: Vector, band: Band, parameters: StepParameters) -> None:
         self.problem, self.parameters = problem, parameters
         self.space = coordinates(problem.side, parameters.dim, band.half, band.decay, band.centre)
+        self.arc = ArcSearch(problem, parameters.tolerance)
         self.belief = NormalPosterior(self.space.prior, parameters.offset)
         self.belief.guess(self.space.reduce((start - problem.original)[None])[0], parameters.trust)
 
     def step(self, point: Vector, distance: float, most: int | None = None) -> Generator[Pixels, Hits, Vector]:
         """(D,) a nearer point; about this one at most `most` probes are spent, and one at least."""
         p = self.parameters
-        left = p.chunks * p.chunk if most is None else min(most, p.chunks * p.chunk)
         reach = max(p.radius * distance, lattice_reach(self.problem.dim))
-        while True:
-            directions = self.belief.draw(self.problem.rng, max(1, min(p.chunk, left)))
-            hits = yield probes_about(point, reach, directions, self.space.expand)
-            self.belief.update(directions, hits)
-            left -= p.chunk
-            if left <= 0:
-                break
+        directions = self.belief.draw(self.problem.rng, p.chunk if most is None else max(1, min(most, p.chunk)))
+        hits = yield probes_about(point, reach, directions, self.space.expand)
+        self.belief.update(directions, hits)
         normal = self.space.expand(self.belief.normal()[None])[0]
-        return (yield from search_arc(self.problem, point, normal, p.tolerance))
+        return (yield from self.arc.nearer(point, normal))
 
     def moved(self) -> None:
         """The point is another, so the normal may be."""

@@ -19,6 +19,8 @@ NOISE_LENGTHS: Final = (14.0, 21.0, 30.0, 42.0)
 """Pixel units, root mean square."""
 BLURS: Final = (4, 6, 8, 12, 16)
 """Lowest frequencies that are left, a side."""
+NEARER: Final = 0.85
+"""A further photo is worth its queries if its line is cut at this share of the distance."""
 Search = Generator[Pixels, Hits, Vector]
 Start = Generator[Pixels, Hits, Vector | None]
 
@@ -36,29 +38,30 @@ def find_start(problem: Problem, tolerance: float = 1e-2) -> Start:
 def best_start(
     problem: Problem,
     photos: int = 10,
-    cutoffs: tuple[int, ...] = (24, 12),
+    cutoffs: tuple[int, ...] = (12, 24),
     tolerance: float = 1e-2,
     copies: Pixels | None = None,
 ) -> Start:
     """As `find_start`, but the nearest of several.
 
-    (N, D) `copies`, nearest first, are asked before any photo. Every further photo costs one query unless its line to
-    the original is cut at least 15 % nearer. Then fine detail of the difference is left out if the picture stays wrong
-    without it.
+    (N, D) `copies`, nearest first, are asked before any photo. Further photos are asked together, where their lines to
+    the original would be cut at least 15 % nearer. Then fine detail of the difference is left out, as much as may be
+    if the picture is to stay wrong.
     """
     others = problem.others()
-    best = None if copies is None else (yield from _first_wrong(copies))
-    if best is None:
-        best = yield from _first(problem, others)
-    if best is None:
+    found = None if copies is None else (yield from _first_wrong(copies))
+    if found is None:
+        found = yield from _first(problem, others)
+    if found is None:
         return None
-    best = yield from bisect(problem, best, 0.05)
-    for photo in islice(others, photos):
-        best = yield from _nearer(problem, best, photo.astype(np.float32), 0.85)
-    for cutoff in cutoffs:
-        smooth = low_frequency(problem.side, cutoff).low_pass(best - problem.original)
-        best = yield from _nearer(problem, best, problem.original + smooth, 1.0)
-    return (yield from bisect(problem, best, tolerance))
+    best = yield from bisect(problem, found, tolerance)
+    nearer = yield from _nearer_line(problem, list(islice(others, photos)), norm(best - problem.original))
+    if nearer is not None:
+        best = yield from bisect(problem, nearer, tolerance)
+    way = best - problem.original
+    smooth = [problem.original + low_frequency(problem.side, cutoff).low_pass(way) for cutoff in cutoffs]
+    nearer = yield from _first_wrong(to_lattice(np.stack(smooth)))
+    return best if nearer is None else (yield from bisect(problem, nearer, tolerance))
 
 
 def near_copies(problem: Problem) -> Pixels:
@@ -127,13 +130,21 @@ def _maps(problem: Problem) -> Pixels:
     return np.stack([random_map(square, problem.rng)[0].ravel() for _ in range(SPATIAL_MAPS)])
 
 
-def _nearer(problem: Problem, best: Vector, towards: Vector, share: float) -> Search:
-    """`best`, or a point on the line to `towards` at most `share` times as far."""
-    way = towards - problem.original
-    length = norm(way)
-    reach = min(length, share * norm(best - problem.original))
-    probe = to_lattice(problem.original + np.float32(reach / max(length, 1e-6)) * way)
-    if not (yield probe[None])[0]:
-        return best
-    nearer = probe.astype(np.float32)
-    return (yield from bisect(problem, nearer, 0.05))
+def _nearer_line(problem: Problem, ends: list[Pixels], reach: float) -> Start:
+    """(D,) a wrong point within 0.85 of `reach` on one of the lines to the (D,) ends, or None.
+
+    All lines are asked together; while several are wrong they are asked again, farther in.
+    """
+    best = None
+    while len(ends) > 1:
+        reach *= NEARER
+        hits = yield np.stack([_on_line(problem, end, reach) for end in ends])
+        ends = [end for end, hit in zip(ends, hits.tolist(), strict=True) if hit]
+        best = _on_line(problem, ends[0], reach).astype(np.float32) if ends else best
+    return best
+
+
+def _on_line(problem: Problem, end: Pixels, reach: float) -> Pixels:
+    """(D,) the picture at a distance from the original on the way to the end, and not beyond it."""
+    way = end - problem.original
+    return to_lattice(problem.original + np.float32(min(1.0, reach / max(norm(way), 1e-6))) * way)

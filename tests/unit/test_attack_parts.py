@@ -1,6 +1,7 @@
 """The parts of an attack: pace, starts, subspace, belief, journal, charts, and the pooling of probes."""
 
 import json
+import math
 import threading
 from pathlib import Path
 
@@ -75,6 +76,26 @@ def test_the_belief_finds_a_normal_with_fewer_answers_than_their_mean():
         mean += np.sign(plain @ truth) @ plain
     assert belief.normal() @ truth > 0.9
     assert belief.normal() @ truth > mean @ truth / np.linalg.norm(mean) + 0.03
+
+
+def test_a_block_of_answers_is_taken_one_after_the_other():
+    """As assumed density filtering on the whole covariance does it, with the block's noise."""
+    rng = np.random.default_rng(2)
+    belief = NormalPosterior(rng.uniform(0.5, 1.5, 12).astype(np.float32))
+    belief.guess(rng.standard_normal(12).astype(np.float32), 0.4)
+    directions, hits = belief.draw(rng, 9), rng.random(9) < 0.5
+    mean, covariance = belief.mean.astype(float), belief.covariance.astype(float)
+    rows = np.column_stack([directions, np.ones(9)])
+    noise = 0.01**2 + 1e-3 * np.trace(rows @ covariance @ rows.T) / 9
+    for row, sign in zip(rows, np.where(hits, 1, -1), strict=True):
+        column, width = covariance @ row, math.sqrt(row @ covariance @ row + noise)
+        z = sign * (row @ mean) / width
+        ratio = math.sqrt(2 / math.pi) * math.exp(-z * z / 2) / math.erfc(-z / math.sqrt(2))
+        mean += sign * ratio / width * column
+        covariance -= ratio * (ratio + z) / width**2 * np.outer(column, column)
+    belief.update(directions, hits)
+    assert np.allclose(belief.mean, mean, atol=1e-6)
+    assert np.allclose(belief.covariance, covariance, atol=1e-7)
 
 
 def test_the_belief_sees_a_point_that_is_off_the_boundary():

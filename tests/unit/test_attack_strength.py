@@ -10,9 +10,13 @@ from model.photos import Photo
 pytestmark = pytest.mark.unit
 
 
-def test_kept_curves_of_ours_are_of_this_code_and_those_of_peers_stay(tmp_path: Path, monkeypatch):
+@pytest.fixture
+def strength(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2] / "benchmarks")
-    strength = importlib.import_module("attack_strength")
+    return importlib.import_module("attack_strength")
+
+
+def test_kept_curves_of_ours_are_of_this_code_and_those_of_peers_stay(strength, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(strength, "version", lambda _: "1.0")
     sources = tmp_path / "attack" / "decision"
     sources.mkdir(parents=True)
@@ -33,3 +37,9 @@ def test_kept_curves_of_ours_are_of_this_code_and_those_of_peers_stay(tmp_path: 
     (sources / "a.py").write_text("after")
     assert missing() == ["auto"]
     strength.code_of.cache_clear()
+
+
+def test_photos_with_the_smallest_budget_come_first(strength, tmp_path: Path):
+    photos = [Photo(tmp_path / f"{number}.png", 1) for number in range(3)]
+    kept = strength.Kept(None, "weights")
+    assert list(kept.missing("auto", dict(zip(photos, (5000, 500, 1000), strict=True))).values()) == [500, 1000, 5000]

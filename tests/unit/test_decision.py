@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attack.decision import ATTACKS, UNBOUNDED
-from attack.decision.arc import search_arc
+from attack.decision.arc import ArcSearch
 from attack.decision.boundary import BoundaryParameters, _Walk
 from attack.decision.problem import Problem, distances, to_lattice
-from attack.decision.starts import find_start, near_copies
+from attack.decision.starts import best_start, find_start, near_copies
 
 SIDE = 6
 DIM = 3 * SIDE * SIDE
@@ -175,6 +175,14 @@ def test_auto_ends_its_budget_with_a_finished_search(budget):
     assert max(sizes[-4:]) <= 3
 
 
+def test_a_chunk_about_a_point_is_followed_by_a_search():
+    """No point is probed twice: forty answers and what was learned before are enough to go on."""
+    _, sizes = _sharp(ATTACKS["auto"], 400)
+    chunks = [place for place, size in enumerate(sizes) if size > 10]
+    assert len(chunks) > 3
+    assert (np.diff(chunks) > 1).all()
+
+
 def test_near_copies_are_asked_from_the_nearest_on():
     original = np.random.default_rng(0).integers(0, 256, 3 * SHARP**2).astype(np.float32)
     problem = Problem(original, SHARP, np.random.default_rng(0), lambda: iter([]))
@@ -228,9 +236,52 @@ def test_angles_of_the_arc_travel_together():
     point = to_lattice(127 + np.float32(1.01 * distance) * normal + 150 * (across - (across @ normal) * normal))
     assert wrong(point[None].astype(float))[0]
     estimate = normal + np.float32(0.3) * _unit(3).astype(np.float32)
-    course, sizes = search_arc(problem, point.astype(np.float32), estimate / np.linalg.norm(estimate), 2e-3), []
+    course, sizes = ArcSearch(problem, 2e-3).nearer(point.astype(np.float32), estimate / np.linalg.norm(estimate)), []
     with pytest.raises(StopIteration) as end:
         _answered(course, next(course), lambda probes: sizes.append(len(probes)) or wrong(probes.astype(float)))
     assert max(sizes) > 1
     assert len(sizes) <= 6
     assert distances(problem, end.value.value[None])[0] < 1.1 * distance
+
+
+def test_the_arc_expects_what_earlier_ones_bore():
+    """Where a normal promises four times too much, the tenth search costs fewer queries than the first."""
+    problem = Problem(np.full(DIM, 127, np.float32), SIDE, np.random.default_rng(0), lambda: iter([]))
+    radius, across = _unit(1), _unit(2)
+    across = (across - (across @ radius) * radius) / np.linalg.norm(across - (across @ radius) * radius)
+    point, normal = (127 + 300 * radius).astype(np.float32), (0.5 * radius + 0.8 * across).astype(np.float32)
+    arc, predicted, spent = ArcSearch(problem, 2e-3), np.arctan2(0.8, 0.5), []
+
+    def wrong(probes: np.ndarray) -> np.ndarray:
+        spent[-1] += len(probes)
+        ways = probes - 127.0
+        return np.arctan2(ways @ across, ways @ radius) < predicted / 4
+
+    for _ in range(10):
+        spent.append(0)
+        course = arc.nearer(point, normal)
+        with pytest.raises(StopIteration):
+            _answered(course, next(course), wrong)
+    assert arc.share == pytest.approx(0.25, abs=0.03)
+    assert spent[-1] < spent[0]
+
+
+def test_further_photos_are_asked_together_and_the_nearest_line_is_the_start():
+    """Three of five lines are cut nearer than the first photo's; the one that is cut nearest wins."""
+    original = np.full(DIM, 127, np.float32)
+    shares = np.array([0.9, 0.95, 0.7, 0.6, 0.3, 0.97])  # of its length, where a line is cut
+    ways = np.linalg.qr(np.random.default_rng(3).standard_normal((DIM, len(shares))))[0].T
+    photos = to_lattice((original + 500 * ways).astype(np.float32))
+    problem = Problem(original, SIDE, np.random.default_rng(0), lambda: iter(photos))
+    course, sizes = best_start(problem), []
+
+    def wrong(probes: np.ndarray) -> np.ndarray:
+        sizes.append(len(probes))
+        along = (probes - original) @ ways.T
+        line = along.argmax(axis=1)
+        return along.max(axis=1) > 500 * shares[line]
+
+    with pytest.raises(StopIteration) as end:
+        _answered(course, next(course), wrong)
+    assert distances(problem, end.value.value[None])[0] == pytest.approx(150, rel=0.03)
+    assert 5 in sizes
