@@ -1,18 +1,17 @@
 """A model that always says bird, for measuring what the service costs beside its model."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
-from model.labels import CLASSES
+from model.metadata import BundleMetadata
 
 
 class ConstantRuntime:
     """Answers without looking."""
 
     kind, device, batch_sizes = "constant", "cpu", (64,)
-    metadata = SimpleNamespace(classes=CLASSES, weights_sha256="0" * 64)
+    metadata = BundleMetadata(abstain_below=0, weights_sha256="0" * 64)
 
     def __init__(self, input_size: int) -> None:
         self.input_size = input_size

@@ -51,6 +51,11 @@ class BundleMetadata(BaseModel):
     metrics: dict[str, Any] = {}
     """Figures of that run, for people; nothing reads them back."""
 
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of all that is said here, the hash of the weights too: the same for equal bundles alone."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
 
 def read_metadata(path: Path, classes: tuple[str, ...] = CLASSES) -> BundleMetadata:
     """Read and validate `bundle.json` alone. Raises BundleError, also for a bundle of other classes."""

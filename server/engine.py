@@ -91,9 +91,9 @@ class Engine:
         os.close(self._memory_fd)
 
     def _start_worker(self) -> None:
-        size = self.hello.input_size if self.hello else None
+        digest = self.hello.bundle_digest if self.hello else None  # a new worker takes no other bundle than the first
         self._worker = WorkerProcess(
-            self.config, self._memory_fd, size, self._on_hello, self._on_labels, self._on_death
+            self.config, self._memory_fd, digest, self._on_hello, self._on_labels, self._on_death
         )
         _log.info("worker started", pid=self._worker.process.pid)
 

@@ -28,6 +28,7 @@ class Hello:
     """What a worker tells about its model when it is ready for work."""
 
     input_size: int
+    bundle_digest: str
     classes: list[str]
     weights_sha256: str
     runtime: str
@@ -62,13 +63,16 @@ def shared_file() -> int:
 
 
 class WorkerProcess:
-    """One worker: `hello` once it is ready, `send` for a batch, and the callbacks for its answers and its end."""
+    """One worker: `hello` once it is ready, `send` for a batch, and the callbacks for its answers and its end.
+
+    With `expected_digest` it serves the bundle with this digest and refuses to open another.
+    """
 
     def __init__(
         self,
         config: WorkerConfig,
         memory_fd: int,
-        input_size: int | None,
+        expected_digest: str | None,
         on_hello: Callable[["WorkerProcess"], None],
         on_labels: Callable[["WorkerProcess", float, bytes], None],
         on_death: Callable[["WorkerProcess", WorkerError | None], None],
@@ -83,7 +87,7 @@ class WorkerProcess:
         ours.setblocking(False)
         self.pipe = Pipe(ours)
         with theirs:
-            self.process = self._spawn(theirs.fileno(), input_size)
+            self.process = self._spawn(theirs.fileno(), expected_digest)
         self.loop.add_reader(self.pipe.fileno(), self._readable)
         self.alive = True
 
@@ -114,7 +118,7 @@ class WorkerProcess:
         self._hang_up()
         self.loop.run_in_executor(None, self._reap)
 
-    def _spawn(self, connection_fd: int, input_size: int | None) -> subprocess.Popen[bytes]:
+    def _spawn(self, connection_fd: int, expected_digest: str | None) -> subprocess.Popen[bytes]:
         config = {
             "connection_fd": connection_fd,
             "memory_fd": self.memory_fd,
@@ -122,7 +126,7 @@ class WorkerProcess:
             "slots": self.config.slots,
             "factory": self.config.factory,
             "options": self.config.options,
-            "input_size": input_size,
+            "expected_digest": expected_digest,
         }
         return subprocess.Popen(  # noqa: S603  (our own interpreter and module)
             # -P: whatever lies in the current directory, a folder `model` too, must not come before our packages

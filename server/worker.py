@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from model.errors import ConfigError, TradesBobError
+from model.errors import BundleError, TradesBobError
 from model.labels import LABELS
 from server.pipe import Pipe
 
@@ -80,8 +80,11 @@ def _open(config: dict[str, Any]) -> Any:
     module, function = config["factory"].split(":")
     factory: Callable[..., Any] = getattr(importlib.import_module(module), function)
     runtime = factory(Path(config["bundle"]), **config["options"])
-    if config["input_size"] not in (None, runtime.input_size):
-        raise ConfigError(f"{config['bundle']}: the input size changed to {runtime.input_size}; restart the service")
+    if config["expected_digest"] not in (None, runtime.metadata.digest):  # before its memory is laid out anew
+        raise BundleError(
+            f"{config['bundle']}: not the bundle in service any more; put that one back, "
+            "or reload (SIGHUP) or restart the service to serve this one"
+        )
     return runtime
 
 
@@ -89,6 +92,7 @@ def _hello(runtime: Any) -> dict[str, Any]:
     """What the server may know about the model: nothing of a score, not even the threshold."""
     return {
         "input_size": runtime.input_size,
+        "bundle_digest": runtime.metadata.digest,
         "classes": list(runtime.metadata.classes),
         "weights_sha256": runtime.metadata.weights_sha256,
         "runtime": runtime.kind,

@@ -3,11 +3,11 @@
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from model.labels import ABSTAIN, CLASSES
+from model.metadata import BundleMetadata
 
 SIZE = 32
 CRASH = (255, 0, 255)
@@ -21,7 +21,7 @@ class FakeRuntime:
 
     def __init__(self, bundle: Path) -> None:
         digest = (bundle / "bundle.json").read_text().strip() or "0" * 64
-        self.metadata = SimpleNamespace(classes=CLASSES, weights_sha256=digest)
+        self.metadata = BundleMetadata(abstain_below=0, weights_sha256=digest)
         self.delay_s = float(os.environ.get("FAKE_DELAY_S", "0"))
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:

@@ -173,6 +173,23 @@ def test_a_bad_bundle_does_not_replace_a_good_one(bundle: Path) -> None:
         assert server.is_ready()
 
 
+@pytest.mark.parametrize("remedy", ["put back", "reloaded"])
+def test_a_worker_that_dies_is_not_replaced_by_one_with_other_weights(bundle: Path, remedy: str) -> None:
+    with live_server(bundle, bundle, FACTORY, request_timeout_s=1) as server:
+        (bundle / "bundle.json").write_text("b" * 64)
+        os.kill(server.worker_pid(), signal.SIGKILL)
+        wait_for(lambda: "not the bundle in service any more" in server.log)
+        assert ask(server).status_code == 503
+        assert not server.is_ready()
+        if remedy == "put back":
+            (bundle / "bundle.json").write_text("a" * 64)
+        else:
+            server.process.send_signal(signal.SIGHUP)
+        server.wait_ready()
+        assert httpx.get(f"{server.url}/info").json()["weights_sha256"] == ("a" if remedy == "put back" else "b") * 64
+        assert ask(server).json() == {"label": "bird"}
+
+
 def test_slow_heads_and_bodies(bundle: Path) -> None:
     with live_server(bundle, bundle, FACTORY, header_timeout_s=0.5, body_timeout_s=0.5) as server:
         for sent in (b"", b"POST /predict HTTP/1.1\r\nHost: x\r\n"):

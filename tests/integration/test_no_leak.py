@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.labels import LABELS
+from model.metadata import BundleMetadata
 from server.worker import SECONDS, _answer, _hello
 from tests.fake_runtime import SIZE, FakeRuntime, open_runtime
 from tests.live_server import NPY, LiveServer, live_server, npy, wait_for
@@ -99,6 +100,7 @@ def test_the_worker_sends_a_byte_a_picture(server: LiveServer) -> None:
         "runtime",
         "device",
         "batch_sizes",
+        "bundle_digest",  # for the log; /info has the hash of the weights alone
     }
 
 
@@ -124,6 +126,4 @@ class _Described(FakeRuntime):
     """A runtime that could tell of its threshold."""
 
     def __init__(self) -> None:
-        from types import SimpleNamespace
-
-        self.metadata = SimpleNamespace(classes=("bicycle", "bird"), weights_sha256="", abstain_below=0.123)
+        self.metadata = BundleMetadata(abstain_below=0.123)
