@@ -63,7 +63,7 @@ class Service:
     def __init__(self, settings: Settings, bundle: Path, factory: str = OPEN_RUNTIME) -> None:
         self.settings, self.bundle, self.factory = settings, bundle, factory
         self.metrics = Metrics()
-        self.budget = BodyBudget(settings.max_body_bytes, settings.max_buffered_bytes, settings.body_timeout_s)
+        self.budget = BodyBudget(settings.bytes_per_body, settings.max_buffered_bytes, settings.body_timeout_s)
         keys = Keys.read(settings.api_keys_file) if settings.api_keys_file else None
         self.admission = Admission(keys, RateLimiter(settings.rate_limit_per_s, settings.rate_burst))
         self.engine: Engine
@@ -121,7 +121,7 @@ class Service:
             "resize_rule": RESIZE_RULE,
             "weights_sha256": hello.weights_sha256,
             "limits": {
-                "max_body_bytes": self.settings.max_body_bytes,
+                "max_body_bytes": self.settings.bytes_per_body,
                 "max_pixels": self.settings.pixels_per_picture,
                 "max_batch": self.settings.max_batch,
                 "rate_limit_per_s": self.settings.rate_limit_per_s,

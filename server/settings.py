@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     decode_threads: int = Field(default_factory=_decode_threads, ge=1, le=MAX_DECODE_THREADS)
     """Threads that decode pictures beside the event loop; as many as usable CPUs, 64 at most, where it is not set."""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
-    """Larger bodies are refused (413) before they are read."""
+    """Larger bodies, and those above max_buffered_bytes, are refused (413) before they are read."""
     max_buffered_bytes: int = Field(default=128 * 2**20, ge=1024)
     """Bytes of bodies held at once over all requests; beyond it requests are refused (503)."""
     max_pixels: int = Field(default=16_000_000, ge=1024)
@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     """Folder of validation photos (`bicycle/`, `bird/`): on CUDA, half precision serves if all keep their labels."""
     log_requests: bool = True
     """Whether each request is logged as one JSON line on stderr."""
+
+    @property
+    def bytes_per_body(self) -> int:
+        """How many a body may have: one that could never be held is refused for good, and not for now."""
+        return min(self.max_body_bytes, self.max_buffered_bytes)
 
     @property
     def pixels_per_picture(self) -> int:

@@ -259,6 +259,15 @@ def test_bodies_in_hand_are_bounded(bundle: Path) -> None:
         wait_for(lambda: ask(server, np.zeros((90, 90, 3), np.uint8)).status_code == 200, 5)
 
 
+def test_a_body_that_could_never_be_held_is_too_large(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, max_buffered_bytes=20_000, max_body_bytes=80_000) as server:
+        assert ask(server, np.zeros((90, 90, 3), np.uint8)).status_code == 413
+        limit = httpx.get(f"{server.url}/info").json()["limits"]["max_body_bytes"]
+        largest = np.zeros((1, (limit - 128) // 3, 3), np.uint8)  # an npy head has 128 bytes
+        assert ask(server, largest[:, :50]).status_code == 200
+        assert ask(server, largest).status_code == 422  # read, and found to be a line
+
+
 def test_keys_are_asked_for(bundle: Path) -> None:
     key, line = make_key("ann")
     (bundle / "keys").write_text(f"# keys\n\n{line}\n")
