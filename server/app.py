@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 from fastapi import FastAPI, Request, Response
 
@@ -29,7 +30,7 @@ def create_app(service: Service, on_failure: Callable[[], None] = lambda: None) 
         service.close()
 
     app = FastAPI(title="trades-bob", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
-    app.openapi = openapi_document  # type: ignore[method-assign]  # by hand: the bodies are no pydantic models
+    app.openapi = partial(openapi_document, service.settings.images_per_request)  # type: ignore[method-assign]  # by hand: the bodies are no pydantic models
     _add_pages(app)
     _add_operations(app, service)
     app.add_exception_handler(Problem, _refuse)

@@ -67,14 +67,14 @@ _INFO: Final = {
 }
 
 
-def openapi_document() -> dict[str, Any]:
-    """The whole OpenAPI document."""
+def openapi_document(max_images: int) -> dict[str, Any]:
+    """The whole OpenAPI document of a service that takes at most `max_images` in a request."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "trades-bob", "version": "1", "description": _DESCRIPTION},
         "paths": {
             "/predict": {"post": _predict()},
-            "/predict/batch": {"post": _predict_batch()},
+            "/predict/batch": {"post": _predict_batch(max_images)},
             "/info": {"get": _get("What the service classifies, and how", _json(_INFO), busy=True)},
             "/livez": {"get": _get("The process answers", _json(_object(status={"const": "live"})))},
             "/readyz": {"get": _get("Work can be done", _json(_object(status={"const": "ready"})), busy=True)},
@@ -103,9 +103,10 @@ def _predict() -> dict[str, Any]:
     return _post("The label of one picture", content, _object(label=_LABEL))
 
 
-def _predict_batch() -> dict[str, Any]:
-    array = {"schema": {"type": "string", "format": "binary", "description": "uint8 (N, H, W, 3); no pickle is read"}}
-    forms = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+def _predict_batch(max_images: int) -> dict[str, Any]:
+    shape = f"uint8 (N, H, W, 3), N at most {max_images}; no pickle is read"
+    array = {"schema": {"type": "string", "format": "binary", "description": shape}}
+    forms = {"type": "array", "minItems": 1, "maxItems": max_images, "items": {"type": "string", "format": "binary"}}
     labels = {"type": "array", "items": {"anyOf": [_LABEL, {"type": "null"}]}}
     answer = _object(labels=labels)
     answer["properties"]["errors"] = {

@@ -123,7 +123,7 @@ class Service:
             "limits": {
                 "max_body_bytes": self.settings.bytes_per_body,
                 "max_pixels": self.settings.pixels_per_picture,
-                "max_batch": self.settings.max_batch,
+                "max_batch": self.settings.images_per_request,
                 "rate_limit_per_s": self.settings.rate_limit_per_s,
                 "rate_burst": self.settings.rate_burst,
                 "request_timeout_s": self.settings.request_timeout_s,
@@ -160,7 +160,7 @@ class Service:
 
         Raises a Problem or ClientGone; the problem of the first image if every one is bad.
         """
-        answer = await self._answer(headers, receive, address, partial(pictures, self.settings.max_batch))
+        answer = await self._answer(headers, receive, address, partial(pictures, self.settings.images_per_request))
         if len(answer.problems) == len(answer.labels):
             raise answer.problems[0]
         return answer

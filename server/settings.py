@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     max_decoding_pixels: int = Field(default=32_000_000, ge=1024)
     """Pixels of pictures of over 1,000,000 being decoded at once, 30 bytes each at most; further ones wait in line."""
     max_batch: int = Field(default=64, ge=1, le=1024)
-    """Images in one request to /predict/batch; more are refused (413)."""
+    """Images in one request to /predict/batch, never more than max_queue and, with a rate limit, rate_burst (413)."""
     max_queue: int = Field(default=256, ge=1, le=65536)
     """Images being decoded, waiting or computed at once; beyond it requests are refused (503)."""
     max_connections: int = Field(default=512, ge=1)
@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     def bytes_per_body(self) -> int:
         """How many a body may have: one that could never be held is refused for good, and not for now."""
         return min(self.max_body_bytes, self.max_buffered_bytes)
+
+    @property
+    def images_per_request(self) -> int:
+        """How many a request may have: more than the queue or the caller's bucket hold could never be answered."""
+        burst = self.rate_burst if self.rate_limit_per_s else self.max_batch
+        return min(self.max_batch, self.max_queue, burst)
 
     @property
     def pixels_per_picture(self) -> int:

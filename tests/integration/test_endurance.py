@@ -95,7 +95,7 @@ def test_a_full_server_says_so(bundle: Path) -> None:
         assert {answer.status_code for answer in answers} == {200, 503}
         assert len(refused) >= 8
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-        assert ask(server, np.stack([square("bird")] * 9)).status_code == 503  # never more than the queue holds
+        assert ask(server, np.stack([square("bird")] * 9)).status_code == 413  # never more than the queue holds
         assert ask(server).status_code == 200
 
 
@@ -266,6 +266,19 @@ def test_a_body_that_could_never_be_held_is_too_large(bundle: Path) -> None:
         largest = np.zeros((1, (limit - 128) // 3, 3), np.uint8)  # an npy head has 128 bytes
         assert ask(server, largest[:, :50]).status_code == 200
         assert ask(server, largest).status_code == 422  # read, and found to be a line
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_batch": 5}, {"max_queue": 5}, {"rate_limit_per_s": 0.001, "rate_burst": 5}], ids=str
+)
+def test_who_keeps_to_the_stated_batch_is_answered(bundle: Path, settings: dict[str, float]) -> None:
+    with live_server(bundle, bundle, FACTORY, **settings) as server:
+        assert httpx.get(f"{server.url}/info").json()["limits"]["max_batch"] == 5
+        form = httpx.get(f"{server.url}/openapi.json").json()["paths"]["/predict/batch"]["post"]["requestBody"]
+        assert form["content"]["multipart/form-data"]["schema"]["properties"]["images"]["maxItems"] == 5
+        assert ask(server, np.stack([square("bird")] * 5)).json() == {"labels": ["bird"] * 5}
+        if "rate_burst" not in settings:  # whose bucket is empty now
+            assert ask(server, np.stack([square("bird")] * 6)).status_code == 413
 
 
 def test_keys_are_asked_for(bundle: Path) -> None:
