@@ -4,14 +4,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavailable, new_request_id
 from server.settings import Settings
+from server.transport import Together
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
 LAST_WORDS_S: Final = 2.0
-"""At the end of the service a client has so long to finish sending its request, or to read its answer."""
+"""At the end of the service a client has so long to finish sending its request, to read its answer or to hang up."""
 
 
 def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], None]) -> type[HttpToolsProtocol]:
@@ -26,39 +28,6 @@ def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], No
     return Bounded
 
 
-class Together:
-    """A transport whose writes of one turn of the event loop go out as one: the head of an answer with its body."""
-
-    __slots__ = ("_loop", "_on_close", "_parts", "_transport")
-
-    def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, on_close: Callable[[], None]
-    ) -> None:
-        self._transport, self._loop, self._on_close = transport, loop, on_close
-        self._parts: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Take bytes; they leave in this turn."""
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-
-    def close(self) -> None:
-        """Close the connection once everything is sent."""
-        self._flush()
-        self._transport.close()
-        self._on_close()
-
-    def _flush(self) -> None:
-        if self._parts:
-            data, self._parts = b"".join(self._parts), []
-            if not self._transport.is_closing():
-                self._transport.write(data)
-
-
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -66,7 +35,7 @@ class BoundedProtocol(HttpToolsProtocol):
     max_connections: int
     refused: Callable[[Problem, str], None]
     linger_s: float
-    """After an answer given before the body had come, the rest may come for so long and is thrown away. A connection
+    """After an answer given before everything had come, the rest may come for so long and is thrown away. A connection
     closed at once would be reset, and the client might never see the answer."""
     unread_s: float
     """A client that leaves its answers unread for so long is cut off: they would hold the connection for ever."""
@@ -74,7 +43,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connects: it may be one too many, and must send a whole head in time."""
         super().connection_made(transport)
-        self.transport = Together(transport, self.loop, self._expect_reader)  # type: ignore[assignment]
+        self.transport: Together = Together(transport, self.loop, self._end)  # type: ignore[assignment]
+        self._in_service: RequestResponseCycle | None = None
+        """The request that the application has; `cycle` is the one that came last, and `pipeline` has those between."""
+        self._refusal: bytes | None = None
+        """The last answer, to what is no whole request; it waits for the answers to the requests before it."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
@@ -87,16 +60,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(Unavailable("Too many connections.", retry_after_s=1))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """The connection is gone, and with it who asked what the application has."""
+        self.transport.hang_up()
         self._end_head()
         self._end_linger()
+        self._end_unread()
         if self._last_words is not None:
             self._last_words.cancel()
+        if self._in_service is not None and not self._in_service.response_complete:
+            self._drop(self._in_service)
         super().connection_lost(exc)
-        self._end_unread()  # last, for the line above closes the transport
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, unless the head has become too long."""
+        if self._deaf:
+            return
         begun = self._heads
         super().data_received(data)
         if self._head_timer is not None and self._heads == begun:  # else the data may hold more than this head
@@ -106,10 +84,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The service ends: whole requests are still answered, but nobody is waited for beyond `LAST_WORDS_S`."""
-        self.unread_s = min(self.unread_s, LAST_WORDS_S)
+        self.unread_s, self.linger_s = min(self.unread_s, LAST_WORDS_S), min(self.linger_s, LAST_WORDS_S)
         if self._unread is not None:
             self._end_unread()
             self._expect_reader()
+        if self._linger is not None:
+            self._throw_rest_away()
         super().shutdown()
         self._await_last_words()
 
@@ -124,13 +104,19 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._end_unread()
 
-    def eof_received(self) -> None:
-        """The client will send no more; in the midst of a request it is told so, for it may still read."""
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client will send no more; in the midst of a request it is told so, for it may still read.
+
+        True keeps the connection for that, where requests before this one have yet to be answered.
+        """
         if self._in_head or (self.cycle is not None and self.cycle.more_body and not self.cycle.response_started):
             self._refuse(Malformed("The request was cut short."))
+        return self._refusal is not None and not self.transport.is_closing()
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
+        if self._deaf:
+            return
         super().on_message_begin()
         self._heads += 1
         self._in_head = True
@@ -138,15 +124,24 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if self._deaf:
+            return
         self._end_head()
         self._expect_head(len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers))
         if self.parser.should_upgrade() and self.parser.get_method() == b"POST":  # after which no body would be parsed
             self._refuse(Malformed("HTTP/1.1 alone is spoken here: send pictures without Upgrade."))
-        if not self.transport.is_closing():
+        if not self._deaf:
             super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if not self._deaf:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The body is whole; if it was answered already, the connection may serve on."""
+        if self._deaf:
+            return
         super().on_message_complete()
         if self._linger is not None:
             self._end_linger()
@@ -157,15 +152,39 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Keep the connection; where the rest of the body is still to come, it must come in time."""
         super().on_response_complete()
-        if self.cycle.more_body and not self.transport.is_closing():
-            self._unset_keepalive_if_required()
-            self._linger = self.loop.call_later(self.linger_s, self.transport.close)
+        if not (self._answering or self.transport.is_closing()):
+            self._all_answered()
         if self._last_words is not None:  # a request behind this one may be cut short as well
             self._await_last_words()
 
     def send_400_response(self, msg: str) -> None:
         """The bytes are no HTTP."""
         self._refuse(Malformed(msg))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._in_service = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _all_answered(self) -> None:
+        if self._refusal is not None:
+            self._send_refusal()
+        elif self.cycle.more_body:
+            self._unset_keepalive_if_required()
+            self._throw_rest_away()
+
+    def _end(self) -> None:
+        """Nothing more is answered; what the client is still sending is waited for."""
+        self._end_head()
+        self._expect_reader()
+        if self._refusal is not None or (self.cycle is not None and self.cycle.more_body):
+            self.transport.send_end()
+            self._throw_rest_away()
+        else:
+            self.transport.hang_up()
+
+    def _throw_rest_away(self) -> None:
+        self._end_linger()
+        self._linger = self.loop.call_later(self.linger_s, self.transport.hang_up)
 
     def _start_head(self) -> None:
         if self._head_timer is None:
@@ -215,20 +234,52 @@ class BoundedProtocol(HttpToolsProtocol):
             self._linger = None
 
     def _head_too_late(self) -> None:
-        if not self.transport.is_closing():
-            self._refuse(SlowHead(f"No whole request came in {self.header_timeout_s:g} seconds."))
+        self._refuse(SlowHead(f"No whole request came in {self.header_timeout_s:g} seconds."))
+
+    @property
+    def _deaf(self) -> bool:
+        """Whether nothing that comes is heard any more."""
+        return self._refusal is not None or self.transport.is_closing()
 
     @property
     def _answering(self) -> bool:
-        """Whether a request is whole and its answer under way, into which nothing may be written."""
-        cycle = self.cycle
-        return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
+        """Whether the application has a request, behind which others may wait."""
+        cycle = self._in_service
+        return cycle is not None and not (cycle.response_complete or cycle.disconnected)
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer without the application, and close."""
-        if self.transport.is_closing():
+        """Answer what is no whole request without the application, after those before it, and close."""
+        if self._deaf:
             return
         self._end_head()
+        self._refusal = b"" if self._cut_off() else self._told(problem)
+        if not self._answering:
+            self._send_refusal()
+
+    def _cut_off(self) -> bool:
+        """Take a request whose body has not come away from the application; True if it has its answer already."""
+        cycle = self.cycle
+        if cycle is None or not cycle.more_body:
+            return False
+        if self.pipeline:
+            self.pipeline.popleft()  # the one that came last
+        elif cycle.response_started:
+            return True
+        else:
+            self._drop(cycle)
+        return False
+
+    def _drop(self, cycle: RequestResponseCycle) -> None:
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+    def _send_refusal(self) -> None:
+        self._unset_keepalive_if_required()
+        if self._refusal:
+            self.transport.write(self._refusal)
+        self.transport.close()
+
+    def _told(self, problem: Problem) -> bytes:
         request_id = new_request_id()
         self.refused(problem, request_id)
         body = problem.body(request_id)
@@ -239,6 +290,4 @@ class BoundedProtocol(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        if not self._answering:
-            self.transport.write(STATUS_LINE[problem.status] + head + b"\r\n" + body)
-        self.transport.close()
+        return STATUS_LINE[problem.status] + head + b"\r\n" + body

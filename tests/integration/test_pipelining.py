@@ -1,0 +1,96 @@
+"""Requests that are sent before the answers to earlier ones have come: answered in order, a refusal last of all."""
+
+import re
+import socket
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.fake_runtime import square
+from tests.live_server import LiveServer, live_server, npy, wait_for
+
+pytestmark = pytest.mark.integration
+BODY = npy(square("bird"))
+SLOW = (
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+) + BODY
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF = SLOW[:-100]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    folder = tmp_path_factory.mktemp("pipelining")
+    (folder / "bundle.json").write_text("a" * 64)
+    settings = {"header_timeout_s": 1, "body_timeout_s": 3, "max_body_bytes": 200_000, "FAKE_DELAY_S": 1.5}
+    with live_server(folder, folder, "tests.fake_runtime:open_runtime", **settings) as live:
+        yield live
+
+
+def answers(server: LiveServer, sent: bytes, half_closed: bool = False) -> tuple[list[int], bytes]:
+    """The statuses of all answers until the server closes, and everything it sent."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(sent)
+        if half_closed:
+            connection.shutdown(socket.SHUT_WR)
+        received = connection.makefile("rb").read()
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", received)], received
+
+
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 40_000 + b"\r\n\r\n" + GET, 431),
+        (b"GET /livez HTT", 408),
+        (HALF, 408),
+    ],
+    ids=["nonsense", "long head", "slow head", "slow body"],
+)
+@pytest.mark.parametrize("before", [[SLOW], [SLOW, GET]], ids=["one before", "two before"])
+def test_a_refusal_comes_after_the_answers_before_it(
+    server: LiveServer, before: list[bytes], last: bytes, status: int
+) -> None:
+    found, received = answers(server, b"".join(before) + last)
+    assert found == [*[200] * len(before), status]
+    assert b'{"label": "bird"}' in received
+
+
+def test_a_request_that_is_cut_short_is_refused_after_the_answers_before_it(server: LiveServer) -> None:
+    for short in (HALF, b"GET /livez HTT"):
+        found, received = answers(server, SLOW + short, half_closed=True)
+        assert found == [200, 400]
+        assert b"cut short" in received
+
+
+@pytest.mark.parametrize(
+    ("refused", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n", 400),
+        (
+            b"POST /predict HTTP/1.1\r\nConnection: close\r\nContent-Type: image/bmp\r\nContent-Length: 800000\r\n\r\n",
+            413,
+        ),
+    ],
+    ids=["nonsense", "bad chunk", "too large"],
+)
+def test_who_is_refused_while_sending_still_reads_why(server: LiveServer, refused: bytes, status: int) -> None:
+    found, _ = answers(server, refused + bytes(800_000))
+    assert found == [status]
+
+
+def test_work_of_a_client_that_vanished_is_dropped_though_it_asked_for_more(server: LiveServer) -> None:
+    body = npy(np.stack([square("bird")] * 40))
+    head = b"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: %d\r\n\r\n"
+
+    def in_house() -> str:
+        (number,) = re.findall(r"^trades_bob_images_in_house (\S+)$", httpx.get(f"{server.url}/metrics").text, re.M)
+        return number
+
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head % len(body) + body + GET)
+        wait_for(lambda: in_house() == "40.0", 5)
+    wait_for(lambda: in_house() == "0.0", 4)  # 40 images would take 7.5 s
