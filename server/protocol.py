@@ -142,9 +142,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self._linger is not None:
             self._end_linger()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            idle, handler = self.timeout_keep_alive, self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(idle, handler)
 
     def on_response_complete(self) -> None:
         """Keep the connection; where the rest of the body is still to come, it must come in time."""
@@ -196,6 +195,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expect_reader()
         if self._refusal is not None or (self.cycle is not None and self.cycle.more_body):
             self.transport.send_end()
+            if not self.transport.is_hung_up():
+                self.flow.resume_reading()  # a long body had it paused
             self._throw_rest_away()
         else:
             self.transport.hang_up()
@@ -294,6 +295,5 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _send_refusal(self) -> None:
         self._unset_keepalive_if_required()
-        if self._refusal:
-            self.transport.write(self._refusal)
+        self.transport.write(self._refusal or b"")
         self.transport.close()

@@ -50,7 +50,8 @@ class Together:
     def send_end(self) -> None:
         """Have the client read the end of the answers; it may go on sending."""
         self._flush()
-        self._transport.write_eof()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
 
     def hang_up(self) -> None:
         """Close the connection once everything is sent."""
