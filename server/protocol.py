@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavailable, new_request_id
 from server.settings import Settings
-from server.transport import Together
+from server.transport import Together, last_answer
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
 LAST_WORDS_S: Final = 2.0
@@ -22,7 +22,7 @@ def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], No
     class Bounded(BoundedProtocol):
         header_timeout_s = settings.header_timeout_s
         max_connections = settings.max_connections
-        linger_s = unread_s = settings.body_timeout_s
+        patience_s = settings.body_timeout_s
         refused = staticmethod(on_refusal)
 
     return Bounded
@@ -34,16 +34,16 @@ class BoundedProtocol(HttpToolsProtocol):
     header_timeout_s: float
     max_connections: int
     refused: Callable[[Problem, str], None]
-    linger_s: float
-    """After an answer given before everything had come, the rest may come for so long and is thrown away. A connection
-    closed at once would be reset, and the client might never see the answer."""
-    unread_s: float
-    """A client that leaves its answers unread for so long is cut off: they would hold the connection for ever."""
+    patience_s: float
+    """So long a client may leave its answers unread, or send the rest of what was answered before everything had come,
+    which is thrown away: a connection closed at once would be reset, and the client might never see the answer."""
+    transport: Together  # type: ignore[assignment]
+    connections: set["BoundedProtocol"]  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connects: it may be one too many, and must send a whole head in time."""
         super().connection_made(transport)
-        self.transport: Together = Together(transport, self.loop, self._end)  # type: ignore[assignment]
+        self.transport = Together(transport, self.loop, self._end)
         self._in_service: RequestResponseCycle | None = None
         """The request that the application has; `cycle` is the one that came last, and `pipeline` has those between."""
         self._refusal: bytes | None = None
@@ -52,12 +52,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._last_words: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
-        self._heads = 0
+        self._head_bytes = self._heads = 0
         self._in_head = False
+        self._waits_since = self.loop.time()
         self._start_head()
         if len(self.connections) > self.max_connections:
-            self._refuse(Unavailable("Too many connections.", retry_after_s=1))
+            self._find_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it who asked what the application has."""
@@ -84,7 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The service ends: whole requests are still answered, but nobody is waited for beyond `LAST_WORDS_S`."""
-        self.unread_s, self.linger_s = min(self.unread_s, LAST_WORDS_S), min(self.linger_s, LAST_WORDS_S)
+        self.patience_s = min(self.patience_s, LAST_WORDS_S)
         if self._unread is not None:
             self._end_unread()
             self._expect_reader()
@@ -105,10 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end_unread()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client will send no more; in the midst of a request it is told so, for it may still read.
-
-        True keeps the connection for that, where requests before this one have yet to be answered.
-        """
+        """The client will send no more; in the midst of a request it is told so. True: after the answers before it."""
         if self._in_head or (self.cycle is not None and self.cycle.more_body and not self.cycle.response_started):
             self._refuse(Malformed("The request was cut short."))
         return self._refusal is not None and not self.transport.is_closing()
@@ -145,9 +142,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self._linger is not None:
             self._end_linger()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            idle, handler = self.timeout_keep_alive, self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(idle, handler)
 
     def on_response_complete(self) -> None:
         """Keep the connection; where the rest of the body is still to come, it must come in time."""
@@ -171,6 +167,27 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.cycle.more_body:
             self._unset_keepalive_if_required()
             self._throw_rest_away()
+        self._waits_since = self.loop.time()
+
+    def _find_room(self) -> None:
+        """End the connections that have waited longest for a request; where all are in use, refuse this one."""
+        here = [one for one in self.connections if not one.transport.is_hung_up()]
+        waiting = sorted((one for one in here if not (one is self or one._answering)), key=lambda one: one._waits_since)
+        too_many = len(here) - self.max_connections
+        for one in waiting[: max(0, too_many)]:
+            one._give_way()
+        if too_many > len(waiting):
+            self._refuse(Unavailable("Too many connections.", retry_after_s=1))
+
+    def _give_way(self) -> None:
+        """End at once, without waiting for the client; one that has sent a part of a head, or nothing yet, is told."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+            return
+        if self._head_timer is not None:
+            self._refuse(Unavailable("Too many connections, and this one has waited longest.", retry_after_s=1))
+        self.transport.close()
+        self.transport.hang_up()
 
     def _end(self) -> None:
         """Nothing more is answered; what the client is still sending is waited for."""
@@ -178,13 +195,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expect_reader()
         if self._refusal is not None or (self.cycle is not None and self.cycle.more_body):
             self.transport.send_end()
+            if not self.transport.is_hung_up():
+                self.flow.resume_reading()  # a long body had it paused
             self._throw_rest_away()
         else:
             self.transport.hang_up()
 
     def _throw_rest_away(self) -> None:
         self._end_linger()
-        self._linger = self.loop.call_later(self.linger_s, self.transport.hang_up)
+        self._linger = self.loop.call_later(self.patience_s, self.transport.hang_up)
 
     def _start_head(self) -> None:
         if self._head_timer is None:
@@ -200,7 +219,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _expect_reader(self) -> None:
         if self._unread is None:
-            self._unread = self.loop.call_later(self.unread_s, self.transport.abort)
+            self._unread = self.loop.call_later(self.patience_s, self.transport.abort)
 
     def _await_last_words(self) -> None:
         if self._last_words is not None:
@@ -243,7 +262,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _answering(self) -> bool:
-        """Whether the application has a request, behind which others may wait."""
+        """Whether the application has a request, behind which here may wait."""
         cycle = self._in_service
         return cycle is not None and not (cycle.response_complete or cycle.disconnected)
 
@@ -252,7 +271,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         self._end_head()
-        self._refusal = b"" if self._cut_off() else self._told(problem)
+        self.refused(problem, request_id := new_request_id())
+        self._refusal = b"" if self._cut_off() else last_answer(problem, request_id)
         if not self._answering:
             self._send_refusal()
 
@@ -275,19 +295,5 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _send_refusal(self) -> None:
         self._unset_keepalive_if_required()
-        if self._refusal:
-            self.transport.write(self._refusal)
+        self.transport.write(self._refusal or b"")
         self.transport.close()
-
-    def _told(self, problem: Problem) -> bytes:
-        request_id = new_request_id()
-        self.refused(problem, request_id)
-        body = problem.body(request_id)
-        headers: list[tuple[Any, Any]] = [
-            *problem.headers(),
-            (b"x-request-id", request_id.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
-        return STATUS_LINE[problem.status] + head + b"\r\n" + body

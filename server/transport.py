@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from server.problems import Problem
+
 
 class Together:
     """A transport whose writes of one turn of the event loop go out as one: the head of an answer with its body.
@@ -33,6 +37,10 @@ class Together:
         """Whether no more answers are taken."""
         return self._closing or self._transport.is_closing()
 
+    def is_hung_up(self) -> bool:
+        """Whether the connection is closed."""
+        return self._transport.is_closing()
+
     def close(self) -> None:
         """Take no more answers."""
         if not self._closing:
@@ -42,7 +50,8 @@ class Together:
     def send_end(self) -> None:
         """Have the client read the end of the answers; it may go on sending."""
         self._flush()
-        self._transport.write_eof()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
 
     def hang_up(self) -> None:
         """Close the connection once everything is sent."""
@@ -55,3 +64,16 @@ class Together:
             data, self._parts = b"".join(self._parts), []
             if not self._transport.is_closing():
                 self._transport.write(data)
+
+
+def last_answer(problem: Problem, request_id: str) -> bytes:
+    """The bytes of a problem as the last answer on a connection."""
+    body = problem.body(request_id)
+    headers = [
+        *problem.headers(),
+        (b"x-request-id", request_id.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    return STATUS_LINE[problem.status] + head + b"\r\n" + body

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -225,12 +226,37 @@ def test_half_closed_sockets_and_silence(server: LiveServer) -> None:
 
 
 def test_too_many_connections(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, max_connections=5) as server:
-        crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(5)]
+    get = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with live_server(bundle, bundle, FACTORY, max_connections=5) as server, ExitStack() as stack:
+
+        def connect(sent: bytes) -> socket.socket:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            connection.sendall(sent)
+            time.sleep(0.1)
+            return connection
+
+        crowd = [connect(sent) for sent in (b"", b"GET /livez HTT", get, get, get)]
+        crowd[2].sendall(get)  # it has waited less than the others now
+        for old, told in ((0, b" 503 "), (1, b" 503 "), (3, b" 200 "), (4, b" 200 "), (2, b" 200 ")):
+            assert b" 200 " in connect(get).recv(1000)
+            with crowd[old].makefile("rb") as answers:
+                received = answers.read()
+            assert told in received.split(b"\r\n")[0]
+            assert received.count(b"HTTP/1.1 ") == (2 if old == 2 else 1)
+
+
+def test_a_connection_in_use_gives_way_to_none(bundle: Path) -> None:
+    settings = {"max_connections": 5, "FAKE_DELAY_S": 3}
+    with live_server(bundle, bundle, FACTORY, **settings) as server, ThreadPoolExecutor() as pool:
+        body = npy(square("bird"))
+        last = b"Connection: close\r\nContent-Type"
+        asked = [
+            pool.submit(exchange, server, npy_head("/predict", len(body)).replace(b"Content-Type", last) + body)
+            for _ in range(5)
+        ]
+        time.sleep(0.7)
         assert b" 503 " in exchange(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        for connection in crowd:
-            connection.close()
-        wait_for(server.is_ready, 5)
+        assert all(b" 200 " in answer.result() for answer in asked)
 
 
 def test_requests_before_the_model_is_open_take_no_place(bundle: Path) -> None:

@@ -71,14 +71,15 @@ def test_a_request_that_is_cut_short_is_refused_after_the_answers_before_it(serv
         (b"nonsense\r\n\r\n", 400),
         (b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n", 400),
         (
-            b"POST /predict HTTP/1.1\r\nConnection: close\r\nContent-Type: image/bmp\r\nContent-Length: 800000\r\n\r\n",
+            b"POST /predict HTTP/1.1\r\nConnection: close\r\n"
+            b"Content-Type: image/bmp\r\nContent-Length: 8000000\r\n\r\n",
             413,
         ),
     ],
     ids=["nonsense", "bad chunk", "too large"],
 )
 def test_who_is_refused_while_sending_still_reads_why(server: LiveServer, refused: bytes, status: int) -> None:
-    found, _ = answers(server, refused + bytes(800_000))
+    found, _ = answers(server, refused + bytes(8_000_000))
     assert found == [status]
 
 
