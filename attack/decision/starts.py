@@ -136,11 +136,13 @@ def _nearer_line(problem: Problem, ends: list[Pixels], reach: float) -> Start:
     All lines are asked together; while several are wrong they are asked again, farther in.
     """
     best = None
-    while len(ends) > 1:
+    while ends:
         reach *= NEARER
         hits = yield np.stack([_on_line(problem, end, reach) for end in ends])
         ends = [end for end, hit in zip(ends, hits.tolist(), strict=True) if hit]
         best = _on_line(problem, ends[0], reach).astype(np.float32) if ends else best
+        if len(ends) == 1:
+            break
     return best
 
 
