@@ -19,6 +19,7 @@ FIRST = (0.6, 1.2)
 FIRST_SHARE = 0.4
 """Of the angle that a normal predicts, how much a network's boundary usually bears (medians: 0.24 and 0.54)."""
 SHARES = (0.15, 1.0)
+"""Bounds of that share as it is learned."""
 
 
 class ArcSearch:

@@ -46,8 +46,10 @@ def compose(environment, image, photos, tmp_path):
     run("--profile", "attack", "down", "--volumes", "--timeout", "10")
 
 
-def test_the_attack_profile_leaves_its_report_on_the_volume(compose, engine, image):
-    done = compose("--profile", "attack", "up", "--abort-on-container-exit", "--exit-code-from", "attack")
+@pytest.mark.parametrize("keyed", [False, True])
+def test_the_attack_profile_leaves_its_report_on_the_volume(keyed, compose, engine, image, tmp_path):
+    given = _key(tmp_path) if keyed else {}
+    done = compose("--profile", "attack", "up", "--abort-on-container-exit", "--exit-code-from", "attack", **given)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     volumes = {f"{compose.project}_report": {"bind": "/report", "mode": "ro"}}
     told = engine.containers.run(image, ["cat", "/report/results.json"], volumes=volumes, remove=True)
@@ -70,15 +72,20 @@ def test_without_a_gpu_the_override_serves_too(compose):
 
 def test_settings_and_keys_reach_the_service(compose, tmp_path):
     """From the shell, the keys as a secret; without a key only what needs none is told."""
-    key, line = make_key("ann")
-    keys = tmp_path / "keys.txt"
-    keys.write_text(line + "\n")
+    given = _key(tmp_path)
     files = ("compose.yaml", "compose.cpu.yaml")
-    up = compose("up", "--detach", "--wait", files=files, MAX_BATCH="7", API_KEYS_FILE=str(keys))
+    up = compose("up", "--detach", "--wait", files=files, MAX_BATCH="7", API_KEYS_FILE=given["API_KEYS_FILE"])
     assert up.returncode == 0, up.stderr[-3000:]
     assert httpx.get(f"{compose.url}/info", timeout=10).json()["limits"]["max_batch"] == 7
     picture = npy_body(np.zeros((128, 128, 3), np.uint8))
-    for given, status in (({}, 401), ({"X-API-Key": key}, 200)):
-        headers = {"Content-Type": NPY} | given
+    for sent, status in (({}, 401), ({"X-API-Key": given["API_KEY"]}, 200)):
+        headers = {"Content-Type": NPY} | sent
         answer = httpx.post(f"{compose.url}/predict", content=picture, headers=headers, timeout=30)
         assert answer.status_code == status, answer.text
+
+
+def _key(folder):
+    """A service that asks for a key, and the key of who asks it."""
+    key, line = make_key("ann")
+    (folder / "keys.txt").write_text(line + "\n")
+    return {"API_KEYS_FILE": str(folder / "keys.txt"), "API_KEY": key}
