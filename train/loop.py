@@ -43,9 +43,11 @@ def train(
     resume: bool = False,
     device: str = "auto",
     minutes: float | None = None,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
 ) -> Validation | None:
     """Train on `data`/train, watch on `data`/val, and leave a bundle, curves and metrics in `out`.
 
+    A checkpoint is saved at every validation, and at the latest `checkpoint_every_s` seconds after the last one.
     Returns the figures of the released weights on `val`; None when `minutes` were over first: then there is a
     checkpoint to resume from, and no bundle. Raises ConfigError, DataError or TrainingError in one line.
     """
@@ -55,7 +57,7 @@ def train(
         _open_folder(out, resume)
         trainer = Trainer(config, data, out, own, ranks, resume=resume)
         with closing(trainer.feed):
-            finished = trainer.run(ends_at)
+            finished = trainer.run(ends_at, checkpoint_every_s)
         return trainer.release() if finished else None
 
 
@@ -135,7 +137,7 @@ class Trainer:
         """Passes done, with a fraction."""
         return self.step / self.steps_per_epoch
 
-    def run(self, ends_at: float | None = None) -> bool:
+    def run(self, ends_at: float | None = None, checkpoint_every_s: float = CHECKPOINT_EVERY_S) -> bool:
         """Train until the steps are done or robust accuracy has not risen for `patience` validations.
 
         Or until the clock (`time.monotonic`) has passed `ends_at`: then the answer is False, and the state is saved.
@@ -152,7 +154,7 @@ class Trainer:
                 if validated:
                     self._validate(log)
                 late = not last and self._is_late(ends_at)
-                if self.ranks.first and (validated or late or time.monotonic() - saved_at > CHECKPOINT_EVERY_S):
+                if self.ranks.first and (validated or late or time.monotonic() - saved_at > checkpoint_every_s):
                     save_checkpoint(self.out, self._checkpoint())
                     saved_at = time.monotonic()
                 if late:

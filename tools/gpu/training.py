@@ -6,7 +6,6 @@ import tomllib
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
-from unittest.mock import patch
 
 import torch
 
@@ -37,8 +36,15 @@ def train_box(plan: Plan, seconds: float) -> bool:
     config = _config(plan, started)
     left = seconds - (time.monotonic() - started) - (1 if plan.rehearse else 20)
     minutes = min(max(left, 1) / 60, plan.train_minutes)
-    with patch("train.loop.CHECKPOINT_EVERY_S", BRING_EVERY_S):  # two minutes are much of a quarter of an hour
-        finished = train(config, plan.photos, plan.run, resume=True, device=plan.device, minutes=minutes)
+    finished = train(
+        config,
+        plan.photos,
+        plan.run,
+        resume=True,
+        device=plan.device,
+        minutes=minutes,
+        checkpoint_every_s=BRING_EVERY_S,
+    )
     _record(plan, config)
     return finished is not None
 
