@@ -26,6 +26,7 @@ MISSING: Final = (
     "structlog",
     "typing-inspection",
     "uvicorn",
+    "xxhash",
 )
 """Not in an image for deep learning: what the project needs, and what that needs."""
 THERE: Final = (
