@@ -1,10 +1,13 @@
 """Queries per second against an endpoint with 20 ms delay, and the attacker's own cost: CPU a query, memory.
 
     python benchmarks/attack_throughput.py [--photos 16] [--queries 1500] [--rounds 3] [--peers]
+        [--bundle DIR --images DIR]
 
-1. `throughput`: 16 photos of noise at 64 px, the endpoint answers at once by brightness but 20 ms late. Ours against
-   foolbox HopSkipJump on the same photos (batches of 16, its own way to pool), and against what the endpoint can
-   answer: full requests by as many plain connections as ours uses. Median of the rounds, after one that warms up.
+1. `throughput`: 16 photos against an endpoint that answers 20 ms late: `free`, which goes by the brightness of noise at
+   64 px and costs next to nothing, and with --bundle `network`, which computes on this machine and attacks photos of
+   --images. Ours against foolbox HopSkipJump on the same photos (batches of 16, its own way to pool), and against
+   what the endpoint can answer: full requests by as many plain connections as ours uses. Median of the rounds, after
+   one that warms up.
 2. `cpu_ms_per_query`: the attacks at 224 x 224 in process against a rule that costs nothing, CPU time of the process
    with one BLAS thread; the client's share is measured over HTTP and named apart.
 3. `memory`: peak resident memory over the process before the first photo, 1,000 photos of 224 x 224.
@@ -27,6 +30,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from attack_harness import machine, serving_bundle
+from attack_strength import chosen
 from PIL import Image
 
 from attack.campaign import Campaign
@@ -34,8 +38,11 @@ from attack.oracle import RemoteOracle
 from attack.settings import Settings
 from attack.wire.client import Client
 from model.labels import CLASSES
+from model.photos import Photo
+from model.pixels import load_square
 
 DELAY_MS = 20
+NETWORK_IS_SLOWER = 5
 
 
 def pictures(folder: Path, count: int, side: int) -> Path:
@@ -67,8 +74,6 @@ class FreeOracle:
         return labels
 
     def label_of_png(self, png: bytes) -> str:
-        from model.pixels import load_square
-
         return self.labels(load_square(png, self.input_size)[None])[0]
 
 
@@ -97,11 +102,13 @@ def client_ms_per_query(side: int, batch: int = 27, requests: int = 40) -> float
         return round(1e3 * (time.process_time() - began) / (batch * requests), 3)
 
 
-def ours_per_s(url: str, images: Path, queries: int, attack: str) -> tuple[float, int]:
+def ours_per_s(url: str, images: Path, photos: list[Photo], queries: int, attack: str) -> tuple[float, int]:
     with tempfile.TemporaryDirectory() as out, Client(url) as client:
         settings = Settings(attack=attack, max_queries=queries, spatial="none", max_l2=1e9)
+        campaign = Campaign(RemoteOracle(client), images, settings, Path(out))
+        campaign.photos = photos
         began = time.monotonic()
-        results = Campaign(RemoteOracle(client), images, settings, Path(out)).run(url)
+        results = campaign.run(url)
         return results["summary"]["queries"] / (time.monotonic() - began), client.pace.slots
 
 
@@ -125,13 +132,11 @@ def endpoint_per_s(url: str, side: int, connections: int, seconds: float = 4.0) 
     return sum(answered) / (time.monotonic() - began)
 
 
-def foolbox_per_s(url: str, images: Path, queries: int) -> float:
+def foolbox_per_s(url: str, photos: list[Photo], queries: int) -> float:
     import foolbox
     import torch
 
     from attack.wire.adapters import foolbox_model
-    from model.photos import find_photos
-    from model.pixels import load_square
 
     class Asked(Exception):  # noqa: N818
         pass
@@ -147,35 +152,44 @@ def foolbox_per_s(url: str, images: Path, queries: int) -> float:
             return self.client.predict_batch(pixels)
 
     with Client(url) as client:
-        photos = find_photos(images)
         squares = np.stack([load_square(photo.path, client.info.input_size) for photo in photos])
         x = torch.from_numpy(squares.astype(np.float32).transpose(0, 3, 1, 2) / 255)
         labels = torch.tensor([photo.label for photo in photos])
         criterion = foolbox.criteria.TargetedMisclassification(1 - labels)
-        starts = x.flip(0) if labels[0] != labels[-1] else x.roll(1, 0)
+        starts = x.roll(1, 0)  # the classes alternate
         counter, began = Count(client), time.monotonic()
         with contextlib.suppress(Asked):
             foolbox.attacks.HopSkipJumpAttack().run(foolbox_model(counter), x, criterion, starting_points=starts)
         return counter.asked / (time.monotonic() - began)
 
 
-def throughput(photos: int, queries: int, rounds: int, attack: str, peers: bool) -> dict:
-    with tempfile.TemporaryDirectory() as folder, serving_bundle(None, "--delay-ms", str(DELAY_MS)) as url:
-        images = pictures(Path(folder), photos, 64)
-        runs = [ours_per_s(url, images, queries, attack) for _ in range(rounds + 1)][1:]
-        slots = max(slots for _, slots in runs)
-        limit = [endpoint_per_s(url, 64, slots) for _ in range(rounds)]
-        ours, can = statistics.median(rate for rate, _ in runs), statistics.median(limit)
-        result = {
-            "ours_per_s": round(ours),
-            "endpoint_can_per_s": round(can),
-            "ours_over_endpoint": round(ours / can, 3),
-            "connections": slots,
-        }
-        if peers:
-            peer = statistics.median(foolbox_per_s(url, images, 3000) for _ in range(rounds))
-            result |= {"foolbox_hopskipjump_per_s": round(peer), "ours_over_foolbox": round(ours / peer, 1)}
+def throughput(url: str, images: Path, queries: int, given: argparse.Namespace) -> dict:
+    with Client(url) as client:
+        photos, side = chosen(client, images, given.photos), client.info.input_size
+    runs = [ours_per_s(url, images, photos, queries, given.attack) for _ in range(given.rounds + 1)][1:]
+    slots = max(slots for _, slots in runs)
+    limit = [endpoint_per_s(url, side, slots) for _ in range(given.rounds)]
+    ours, can = statistics.median(rate for rate, _ in runs), statistics.median(limit)
+    result = {
+        "ours_per_s": round(ours),
+        "endpoint_can_per_s": round(can),
+        "ours_over_endpoint": round(ours / can, 3),
+        "connections": slots,
+    }
+    if given.peers:
+        peer = statistics.median(foolbox_per_s(url, photos, 2 * queries) for _ in range(given.rounds))
+        result |= {"foolbox_hopskipjump_per_s": round(peer), "ours_over_foolbox": round(ours / peer, 1)}
     return result
+
+
+def throughputs(given: argparse.Namespace) -> dict[str, dict]:
+    delay = ("--delay-ms", str(DELAY_MS))
+    with tempfile.TemporaryDirectory() as folder, serving_bundle(None, *delay) as url:
+        results = {"free": throughput(url, pictures(Path(folder), given.photos, 64), given.queries, given)}
+    if given.bundle:
+        with serving_bundle(given.bundle, *delay) as url:
+            results["network"] = throughput(url, given.images, given.queries // NETWORK_IS_SLOWER, given)
+    return results
 
 
 def memory_mib(photos: int, queries: int, attack: str) -> dict:
@@ -196,13 +210,15 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--attack", default="auto")
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--images", type=Path, help="photos for --bundle")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     report = {
         "benchmark": "attack throughput and cost",
         "memory_mib": memory_mib(1000, 60, given.attack),
-        "throughput": throughput(given.photos, given.queries, given.rounds, given.attack, given.peers),
+        "throughput": throughputs(given),
         "cpu_ms_per_query": cpu_ms_per_query(224, 8, 600, [given.attack, "boundary", "hopskipjump", "cgba", "surfree"]),
         "client_cpu_ms_per_query": client_ms_per_query(224),
         "config": {"delay_ms": DELAY_MS, "photos": given.photos, "queries": given.queries, "rounds": given.rounds},

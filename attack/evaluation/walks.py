@@ -43,7 +43,9 @@ class Walk:
     queries: int
     kit: bool = False
     """The kit's protocol: the walk ends once it is within the limit. A picture that just crosses the boundary has
-    hardly any confidence. Else all queries are spent, and what is found is pushed on to the limit."""
+    hardly any confidence. Else what is found is pushed on to the limit."""
+    enough: float = 0.0
+    """Without the kit's protocol: a share of the limit within which no more queries are spent on a nearer picture."""
 
     @property
     def steps(self) -> int:
@@ -53,7 +55,8 @@ class Walk:
     def course(self, problem: Problem, limit: float) -> Attack:
         """The attack on one photo."""
         walk = ATTACKS[self.attack](problem)
-        return _until(walk, limit, problem) if self.kit else walk
+        end = limit if self.kit else self.enough * limit
+        return _until(walk, end, problem) if end else walk
 
 
 def max_l2(size: int) -> float:

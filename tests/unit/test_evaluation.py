@@ -276,16 +276,18 @@ def test_a_photo_whose_walk_is_refused_does_not_count_as_one_that_withstood(phot
 def test_the_kits_walk_ends_at_the_boundary_and_ours_as_sure_of_its_mistake_as_the_limit_allows(photos, monkeypatch):
     monkeypatch.setattr(walks, "max_l2", lambda _: 20.0)
     some, margins = photos[:4], {}
-    for kit in (True, False):
+    ends = {"kit": {"kit": True}, "pushed": {}, "pushed early": {"enough": 0.9}}
+    for name, end in ends.items():
         session = Session(Linear(batch=16), seed=0)
-        result = walks.run_walk(session, some, silent, photos, walks.Walk("auto", 150, kit))
-        margins[kit] = objective(torch.from_numpy(result.logits), labels_of(some))
+        result = walks.run_walk(session, some, silent, photos, walks.Walk("auto", 150, **end))
+        margins[name] = objective(torch.from_numpy(result.logits), labels_of(some))
         assert all(record["l2"] < 20 for record in result.detail["walks"])
-        assert all((record["queries"] < 100) == kit for record in result.detail["walks"])
+        assert all((record["queries"] < 100) == (name != "pushed") for record in result.detail["walks"])
         assert all(record["queries"] <= 150 for record in result.detail["walks"])
         assert session.subject.queries == sum(record["queries"] for record in result.detail["walks"]) + 8
-    assert bool((margins[True] >= 0).all())
-    assert bool((margins[False] > margins[True] + 0.5).all())
+    assert bool((margins["kit"] >= 0).all())
+    assert bool((margins["pushed early"] > margins["kit"] + 0.5).all())
+    assert bool((margins["pushed"] > margins["kit"] + 0.5).all())
 
 
 class Mean:
