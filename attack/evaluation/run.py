@@ -1,10 +1,10 @@
 """Runs an evaluation: opens the subject, estimates the time, runs the rows, writes `report.json` and the page."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -33,10 +33,15 @@ MEASURE_S = 2.0
 """The rate is measured for about so long before the estimate."""
 REHEARSED_PASSES = 100
 """Rows of at most so many passes a photo are tried on one photo for the estimate."""
+UNFINISHED: Final = "was not finished when this report was written"
 
 
 def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None) -> dict[str, Any]:
-    """Run everything the settings ask for; write `report.json`, `index.html` and pictures into `out`."""
+    """Run everything the settings ask for; write `report.json`, `index.html` and pictures into `out`.
+
+    The report is on disk after every row, and the page is drawn even if a row fails or the user ends it: what was
+    finished is not lost.
+    """
     from attack.evaluation.page import write_page  # noqa: PLC0415  (the page is drawn last)
 
     photos = all_photos(Path(settings.images), settings.seed)
@@ -51,10 +56,19 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
         rate = measured_rate(session, chosen)
         announce(session, planned, rate)
         started = time.monotonic()
-        rows, left_out = run_rows(session, planned, photos)
-        report = build(settings, session, chosen, photos, rows, left_out, time.monotonic() - started)
-    write_json(out / "report.json", report)
-    write_page(out, report, {row.name: row.result for row in rows}, beside)
+        rows: list[Scored] = []
+        try:
+            for row in run_rows(session, planned, photos):
+                rows.append(row)
+                missing = left_out(session, planned, rows)
+                report = build(settings, session, chosen, photos, rows, missing, time.monotonic() - started)
+                write_json(out / "report.json", report)
+        finally:
+            if rows:
+                write_page(out, report, {row.name: row.result for row in rows}, beside)
+    if not rows:
+        reasons = "; ".join(f"{row['name']} {row['reason']}" for row in left_out(session, planned, rows))
+        raise DataError(f"nothing was left to run: {reasons}")
     return report
 
 
@@ -150,28 +164,30 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def run_rows(
-    session: Session, planned: Sequence[Planned], photos: Sequence[Photo]
-) -> tuple[list[Scored], list[dict[str, str]]]:
-    """Run the rows one after the other -> those that ran, and those that were left out with the reason."""
-    rows, left_out = [], []
+def run_rows(session: Session, planned: Sequence[Planned], photos: Sequence[Photo]) -> Iterator[Scored]:
+    """Run the rows that can run, one after the other."""
     for one in planned:
-        reason = runs_on(one.row, session)
-        if reason:
-            left_out.append({"name": one.name, "title": one.row.title, "reason": reason})
+        if runs_on(one.row, session):
             continue
         before, started = session.subject.queries, time.monotonic()
         with progress(one.name, len(one.photos)) as report:
             result = one.row.run(session, one.photos, report, photos)
         seconds, queries = time.monotonic() - started, session.subject.queries - before
-        parameters = one.row.parameters(session.size)
-        rows.append(Scored(one.name, one.row.title, result, seconds, queries, parameters))
-        found = entry(rows[-1], session.subject)
+        row = Scored(one.name, one.row.title, result, seconds, queries, one.row.parameters(session.size))
+        found = entry(row, session.subject)
         errors = f"{found['errors_at_80']} of {found['covered_at_80']} covered answers wrong"
         say(f"{one.name}: {errors}, {duration(seconds)}")
-    if not rows:
-        raise DataError("nothing was left to run: " + "; ".join(f"{row['name']} {row['reason']}" for row in left_out))
-    return rows, left_out
+        yield row
+
+
+def left_out(session: Session, planned: Sequence[Planned], rows: Sequence[Scored]) -> list[dict[str, str]]:
+    """The planned rows that are not among these, and why."""
+    done = {row.name for row in rows}
+    return [
+        {"name": one.name, "title": one.row.title, "reason": runs_on(one.row, session) or UNFINISHED}
+        for one in planned
+        if one.name not in done
+    ]
 
 
 def build(

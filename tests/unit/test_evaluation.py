@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -561,6 +562,23 @@ def test_a_whole_run_twice_is_equal_bit_for_bit(defence, tiny_photos, tmp_path):
     reports[1]["attacks"][1]["errors_at_80"] += 1
     reports[1]["attacks"][0]["seconds"] += 1
     assert same_table(*reports) == ["square"]
+
+
+def test_what_was_finished_is_not_lost_when_the_user_ends_it(defence, tiny_photos, tmp_path, monkeypatch):
+    def ended(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(protocol.ROWS, "square", replace(protocol.ROWS["square"], run=ended))
+    settings = settings_for(defence, tiny_photos / "val", attacks=("clean", "square", "spatial"), limit=2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(settings, tmp_path)
+    report = read_report(tmp_path)
+    assert [row["name"] for row in report["attacks"]] == ["clean"]
+    assert [row["name"] for row in report["left_out"]] == ["square", "spatial"]
+    assert all("not finished" in row["reason"] for row in report["left_out"])
+    page = (tmp_path / "index.html").read_text()
+    assert report["attacks"][0]["title"] in page
+    assert "not finished" in page
 
 
 def test_the_page_is_self_contained_and_says_what_it_must(defence, tiny_photos, tmp_path):
