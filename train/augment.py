@@ -1,7 +1,7 @@
 """Random changes of a batch of photos on their device, drawn alike for both classes.
 
 The photos have biases that would become shortcuts: bicycles are soft and stand on white, birds are sharp. Resolution,
-JPEG, noise, backdrop and white are there to take them away. N batch, S stored side, H network's side.
+JPEG, noise and the backdrop are there to take them away. N batch, S stored side, H network's side.
 """
 
 import torch
@@ -19,7 +19,6 @@ def augment(photos: Tensor, size: int, config: AugmentConfig, generator: Generat
     x = _crop(photos.float() / 255, size, config, generator)
     x = _pad_and_crop(x, config.pad_px, generator)
     x = _backdrop(x, config.backdrop, generator)
-    x = _white(x, config.white, generator)
     x = _colour(x, config, generator)
     x = _haze(x, config.haze, generator)
     x = _resolution(x, config, generator)
@@ -77,18 +76,6 @@ def _backdrop(x: Tensor, share: float, generator: Generator) -> Tensor:
     other = x[torch.randperm(len(x), generator=generator, device=generator.device)]
     light = _uniform(len(x), 0.3, 0.7, generator)
     return torch.where(_chosen(len(x), share, generator), x * (light + (1 - light) * other), x)
-
-
-def _white(x: Tensor, share: float, generator: Generator) -> Tensor:
-    """Fade some photos to white outside an ellipse about the middle, its half axes 0.5 to 1.1 of half the side."""
-    if not share:
-        return x
-    height, width = (_uniform(len(x), 0.5, 1.1, generator) for _ in range(2))
-    softness = _uniform(len(x), 0.02, 0.3, generator)
-    row, column = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[-2:])
-    outside = ((row[:, None] / height).square() + (column / width).square()).sqrt() - 1
-    faded = x + (1 - x) * torch.sigmoid(outside / softness)
-    return torch.where(_chosen(len(x), share, generator), faded, x)
 
 
 def _colour(x: Tensor, config: AugmentConfig, generator: Generator) -> Tensor:

@@ -133,8 +133,6 @@ class AugmentConfig(Section):
     """Share of photos with Gaussian noise of up to 0.08."""
     backdrop: Share = 0.3
     """Share of photos multiplied with another photo: a bicycle on white then stands before something."""
-    white: Share = 0.0
-    """Share of photos that fade to white outside an ellipse: a bird then stands on white as bicycles do."""
 
 
 class OptimizerConfig(Section):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from model.errors import ConfigError, DataError
-from train.augment import _cloud, _haze, _motion, _white, augment
+from train.augment import _cloud, _haze, _motion, augment
 from train.average import WeightAverage
 from train.batches import Batches
 from train.cache import _locked, open_cache
@@ -161,16 +161,6 @@ def test_a_cloud_goes_from_nought_to_one_and_haze_takes_contrast():
     hazed = _haze(x, 1, generator_of(0, 3))
     assert (hazed.std(dim=(1, 2, 3)) < x.std(dim=(1, 2, 3))).all()
     assert hazed.std(dim=(1, 2, 3)).amin() > x.std() / 4
-
-
-def test_white_keeps_the_middle_and_takes_the_corners():
-    x = torch.rand(64, 3, 49, 49) / 2
-    assert torch.equal(_white(x, 0, generator_of(0, 3)), x)
-    faded = _white(x, 1, generator_of(0, 3))
-    assert (faded - x).abs()[:, :, 24, 24].amax() < 0.05
-    corners = faded[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]
-    assert corners.median() > 0.95
-    assert corners.max() <= 1
 
 
 def test_a_sheared_crop_keeps_its_middle_and_moves_its_corners():
