@@ -65,7 +65,7 @@ def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:
         # weights_only: tensors and plain containers alone, no code.
         checkpoint = Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise DataError(f"{file}: not a checkpoint that this version can read; delete it to start anew") from error
+        raise DataError(f"{file}: not a checkpoint that this version can read; move it away to start anew") from error
     if checkpoint.fingerprint != fingerprint:
         raise DataError(f"{file}: of a run with another configuration or other photos; choose another --out")
     return checkpoint
