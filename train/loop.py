@@ -89,7 +89,10 @@ def _in_one_line(config: TrainConfig, out: Path) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         sizes = f"batch_size = {config.batch_size} and input_size = {config.input_size}"
-        raise ConfigError(f"a step with {sizes} needs more memory than the GPU has free; lower one of them") from error
+        mend = "lower one of them"
+        if (file := out / CHECKPOINT_FILE).exists():  # it would be refused with other sizes
+            mend = f"{file} is whole, and --resume goes on from it once more is free; lower sizes need another --out"
+        raise ConfigError(f"a step with {sizes} needs more memory than the GPU has free; {mend}") from error
     except OSError as error:
         raise TrainingError(f"{error.filename or out}: {error.strerror or error}; {way_on(out)}") from error
     except TrainingError as error:

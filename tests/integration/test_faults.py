@@ -186,7 +186,9 @@ def test_an_overflowed_statistic_reaches_no_checkpoint(tmp_path):
 def test_a_broken_checkpoint_is_one_line(content, config, finished, tiny_photos, tmp_path):
     whole = (finished / "checkpoint.pt").read_bytes()
     (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(DataError, match=r"checkpoint.pt: not a checkpoint that this version can read; move it away to start"):
+    with pytest.raises(
+        DataError, match=r"checkpoint.pt: not a checkpoint that this version can read; move it away to start"
+    ):
         train(config, tiny_photos, tmp_path, resume=True)
 
 

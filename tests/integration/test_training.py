@@ -176,11 +176,19 @@ def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(saved, said, tiny_
 
 
 def test_a_batch_that_the_gpu_cannot_hold_is_one_line_with_the_keys(tiny_photos, tmp_path, monkeypatch):
+    """Later, when another program fills the GPU, it names the checkpoint, which is of these sizes alone."""
+
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
+    train(run_config(), tiny_photos, tmp_path / "begun", minutes=1e-9)
     monkeypatch.setattr("train.step.objective", full)
-    with pytest.raises(ConfigError, match="batch_size = 8 and input_size = 32 needs more memory than the GPU"):
+    saved = re.escape(str(tmp_path / "begun" / "checkpoint.pt"))
+    with pytest.raises(
+        ConfigError, match=f"input_size = 32 needs more .*{saved} is whole, and --resume goes on from it"
+    ):
+        train(run_config(), tiny_photos, tmp_path / "begun", resume=True)
+    with pytest.raises(ConfigError, match=r"batch_size = 8 and input_size = 32 needs more .*; lower one of them$"):
         train(run_config(), tiny_photos, tmp_path)
 
 
