@@ -146,6 +146,7 @@ def test_a_disk_that_takes_no_more_is_one_line(limit, code, said, tiny_photos, t
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").glob(".checkpoint*")), "no half of a checkpoint is left"
+    assert not list((tmp_path / "cache").glob("*.partial")), "nor of a cache"
 
 
 @pytest.fixture
