@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model.architecture import PixelClassifier
-from model.bundle import METADATA_FILE, BundleMetadata, load_bundle, read_metadata, save_bundle
+from model.bundle import BundleMetadata, load_bundle, read_metadata, save_bundle
 from model.console import Report, progress, say
 from model.decision import calibrate
 from model.errors import ConfigError, DataError, TrainingError
@@ -23,6 +23,7 @@ from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, way_on
 from train.config import TrainConfig
 from train.feed import Feed
+from train.folder import held_folder
 from train.pretrained import imagenet_weights
 from train.ranks import ALONE, Ranks, joined, own_device
 from train.schedule import Phase, phase_at
@@ -53,8 +54,7 @@ def train(
     """
     ends_at = None if minutes is None else time.monotonic() + 60 * minutes
     own = _device(device)
-    with _in_one_line(config, out), joined(own) as ranks:
-        _open_folder(out, resume)
+    with _in_one_line(config, out), joined(own) as ranks, held_folder(out, ranks, resume=resume):
         trainer = Trainer(config, data, out, own, ranks, resume=resume)
         with closing(trainer.feed):
             finished = trainer.run(ends_at, checkpoint_every_s)
@@ -67,19 +67,6 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise DataError("--device cuda: this machine or this torch has no CUDA; use --device cpu")
     return own_device(name)
-
-
-def _open_folder(out: Path, resume: bool) -> None:
-    if not resume and (out / CHECKPOINT_FILE).exists():
-        raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another --out")
-    if (out / METADATA_FILE).exists() and not (out / CHECKPOINT_FILE).exists():
-        raise DataError(f"{out}: holds a bundle, and no checkpoint of the run that made it; choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be made a folder: {error.strerror}; choose another --out") from error
-    for left_over in out.glob(f".{CHECKPOINT_FILE}.*"):  # of a process that was killed while it wrote
-        left_over.unlink(missing_ok=True)
 
 
 @contextmanager

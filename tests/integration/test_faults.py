@@ -112,12 +112,43 @@ def test_tensorboard_shows_the_run_once(config, tiny_photos, tmp_path, monkeypat
         assert logged == shown
 
 
-def test_sigterm_is_one_line(tiny_photos, tmp_path):
+def test_a_second_run_on_the_folder_is_one_line_and_harms_nothing(tiny_photos, tmp_path):
+    """The first is stopped in the midst of its run, then killed: `--resume` goes on at once."""
     out = tmp_path / "out"
-    process = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_lines(out)
+        first.send_signal(signal.SIGSTOP)
+        left = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        half = out / ".checkpoint.pt.abcd"  # what the first would be writing
+        half.write_bytes(b"half a checkpoint")
+        for options in ([], ["--resume"]):
+            second = subprocess.run(
+                command(tiny_photos, out, *options), capture_output=True, text=True, check=False, timeout=120
+            )
+            assert second.returncode == 2
+            (line,) = second.stderr.splitlines()
+            assert line == f"trades-bob: {out}: another run is writing there; wait for its end, or choose another --out"
+        assert half.exists()
+        assert all(path.read_bytes() == content for path, content in left.items())
+    finally:
+        first.kill()
+        first.wait()
+    train(parse_config(SHORT, "test"), tiny_photos, out, resume=True)
+    assert not half.exists()
+
+
+def wait_for_lines(out: Path) -> None:
+    """Until the run has done a step."""
     deadline = time.monotonic() + 120
     while not lines(out) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def test_sigterm_is_one_line(tiny_photos, tmp_path):
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for_lines(out)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
