@@ -103,9 +103,12 @@ class Ranks:
             yield
 
     def assert_equal(self, values: Iterable[float], what: str) -> None:
-        """Raise TrainingError when another process has other values: a wrong folder on one machine, or a broken sum."""
+        """Raise TrainingError when another process has other values: a wrong folder on one machine, or a broken sum.
+
+        A value that is no number anywhere is an agreement too.
+        """
         mine = torch.tensor(list(values), dtype=torch.float64)
-        if self.world > 1 and not (self.gather(mine) == mine).all():
+        if self.world > 1 and not self.gather(mine).isclose(mine, rtol=0, atol=0, equal_nan=True).all():
             raise TrainingError(f"the processes of this run do not agree on {what}: do they all see the same files?")
 
 
