@@ -58,7 +58,7 @@ def assert_finite(state: dict[str, Tensor], step: int) -> None:
 def way_on(out: Path) -> str:
     """How a run that has stopped is gone on with, in words."""
     if (out / FILE).exists():
-        return "the last checkpoint is whole, and --resume goes on from it"
+        return f"{out / FILE} is whole, and --resume goes on from it"
     return f"there is no checkpoint in {out} yet, so the next run begins anew"
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import kornia
@@ -29,6 +30,7 @@ from train.ranks import ALONE, Ranks, joined, own_device
 from train.schedule import Phase, phase_at
 from train.splits import open_split
 from train.step import NotFiniteError, TrainStep
+from train.stop import StopRequest, stop_request
 from train.validation import Validation, natural_logits, validate
 from train.watch import MetricsLog, draw_curves, print_table
 
@@ -131,22 +133,31 @@ class Trainer:
         """Train until the steps are done or robust accuracy has not risen for `patience` validations.
 
         Or until the clock (`time.monotonic`) has passed `ends_at`: then the answer is False, and the state is saved.
+        After SIGTERM or Ctrl-C it is saved too, and TrainingError raised.
         """
         self.train_step.compile()
         log = MetricsLog(self.out, self.step, writes=self.ranks.first)
         every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
         saved_at = time.monotonic()
-        with progress("training", self.total_steps) as report:
+        with stop_request() as request, progress("training", self.total_steps) as report:
             while self.step < self.total_steps and self.stale < self.config.validation.patience:
                 self._logged_step(log, report)
                 last = self.step == self.total_steps
                 validated = self.step % every == 0 or last
                 if validated:
                     self._validate(log)
-                late = not last and self._is_late(ends_at)
-                if self.ranks.first and (validated or late or time.monotonic() - saved_at > checkpoint_every_s):
+                late, signal = self._asked_to_end(ends_at, request)
+                late = late and not last
+                if self.ranks.first and (
+                    validated or late or signal or time.monotonic() - saved_at > checkpoint_every_s
+                ):
                     save_checkpoint(self.out, self._checkpoint())
                     saved_at = time.monotonic()
+                if signal:
+                    self.ranks.wait()  # torchrun ends the first, which saves, as soon as another process has ended
+                    raise TrainingError(
+                        f"stopped by {Signals(signal).name} after step {self.step} of {self.total_steps}"
+                    )
                 if late:
                     say(f"time is over after step {self.step} of {self.total_steps}; saved, --resume goes on from here")
                     return False
@@ -188,11 +199,11 @@ class Trainer:
         self.step, self.stale = found.step, found.stale
         self.best, self.best_robust = found.best, found.best_robust
 
-    def _is_late(self, ends_at: float | None) -> bool:
-        """Whether any process of the run finds that time is over: they stop after the same step."""
-        if ends_at is None:
-            return False
-        return self.ranks.sum_(torch.tensor([float(time.monotonic() > ends_at)])).item() > 0
+    def _asked_to_end(self, ends_at: float | None, request: StopRequest) -> tuple[bool, int]:
+        """Whether time is over, and the signal, in any process of the run: they stop after the same step."""
+        late = ends_at is not None and time.monotonic() > ends_at
+        late_anywhere, number = self.ranks.gather(torch.tensor([int(late), request.number])).amax(0).tolist()
+        return bool(late_anywhere), number
 
     def _logged_step(self, log: MetricsLog, report: Report) -> None:
         started = time.monotonic()

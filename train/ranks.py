@@ -83,6 +83,11 @@ class Ranks:
         dist.all_gather(rows, moved)
         return torch.stack(rows).to(row.device)
 
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.world > 1:
+            dist.barrier(group=self._patient)
+
     @contextmanager
     def one_after_the_first(self) -> Iterator[None]:
         """The block runs in the first process, then in the others, which find what it made."""

@@ -145,15 +145,39 @@ def wait_for_lines(out: Path) -> None:
         time.sleep(0.05)
 
 
-def test_sigterm_is_one_line(tiny_photos, tmp_path):
+def test_sigterm_saves_and_is_one_line(tiny_photos, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     wait_for_lines(out)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert said.splitlines()[-1] == f"trades-bob: stopped by SIGTERM; {checkpoint.way_on(out)}"
+    saved = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+    expected = (
+        f"stopped by SIGTERM after step {saved} of 8; {out / 'checkpoint.pt'} is whole, and --resume goes on from it"
+    )
+    assert said.splitlines()[-1] == f"trades-bob: {expected}"
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("step", [3, 8])
+def test_interrupted_it_saves_and_resumes_to_the_same_bits(step, config, finished, tiny_photos, tmp_path):
+    """In the midst of a step between two validations, and of the last one."""
+    real = loop.Trainer._step
+
+    def interrupted(self: loop.Trainer, phase: object) -> dict[str, float]:
+        if self.step + 1 == step:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, phase)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Trainer, "_step", interrupted)
+        with pytest.raises(TrainingError, match=rf"stopped by SIGINT after step {step} of 8; .*checkpoint.pt is whole"):
+            train(config, tiny_photos, tmp_path)
+    train(config, tiny_photos, tmp_path, resume=True)
+    expected, found = (load_file(out / "model.safetensors") for out in (finished, tmp_path))
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in found.items())
+    assert figures(tmp_path) == figures(finished)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,23 @@ def test_a_lost_process_ends_the_run_in_a_line_and_it_resumes_to_the_same_bits(f
     assert all(torch.equal(tensor, expected[name]) for name, tensor in load_file(out / "model.safetensors").items())
 
 
+def test_sigterm_of_one_process_stops_both_after_the_same_step_and_saves(config, tiny_photos, tmp_path):
+    out = tmp_path / "out"
+    with (tmp_path / "stderr").open("w") as stderr:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        launcher = subprocess.Popen(training(config, tiny_photos, out), env=environment, stderr=stderr)
+        deadline = time.monotonic() + 300
+        while not lines(out) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(worker_of(launcher.pid, rank=1), signal.SIGTERM)
+        assert launcher.wait(timeout=120) != 0
+    said = (tmp_path / "stderr").read_text()
+    saved = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+    assert f"trades-bob: stopped by SIGTERM after step {saved} of {STEPS}; {way_on(out)}" in said.splitlines(), said
+    assert set(re.findall(r"after step (\d+)", said)) == {str(saved)}
+    assert figures(out)[-1]["step"] == saved
+
+
 @pytest.mark.parametrize("learning_rate", [1e30, 3e38])
 def test_numbers_that_overflow_before_a_validation_end_in_the_line_of_one_process(learning_rate, tiny_photos, tmp_path):
     """By 1e30 the answers of the validation are no numbers, and the next loss; by 3e38 the weights are infinite."""
