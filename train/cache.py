@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -132,12 +133,11 @@ def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> 
     """Decode all pictures, and write pixels and index; the index."""
     kept: list[Picture] = []
     digest = DataDigest()
-    partial_file = stem.with_suffix(f".{os.getpid()}.partial")
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_overs(stem.parent)
         with (
-            _locked(partial_file) as file,
+            _partial_file(stem) as file,
             ThreadPoolExecutor(os.cpu_count()) as pool,
             progress(f"decoding {source}", len(pictures)) as report,
         ):
@@ -155,7 +155,7 @@ def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> 
                 report(start + len(chunk))
             file.flush()
             os.fsync(file.fileno())
-            partial_file.replace(stem.with_suffix(".u8"))
+            Path(file.name).replace(stem.with_suffix(".u8"))
         index = {"labels": [p.label for p in kept], "names": [p.name for p in kept], "digest": digest.hexdigest()}
         write_json(stem.with_suffix(".json"), index)
         return index
@@ -163,18 +163,28 @@ def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> 
         raise DataError(
             f"{stem.parent}: cannot write the photo cache: {error.strerror}; set TRADES_BOB_CACHE"
         ) from error
-    finally:
-        with suppress(OSError):
-            partial_file.unlink(missing_ok=True)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
-    """A new file, locked while it is written: the lock ends with the process, however that ends."""
-    with path.open("wb") as file:
+def _partial_file(stem: Path) -> Iterator[BinaryIO]:
+    """A new file that nobody else writes, locked; in the end it is gone, unless it was renamed."""
+    file = _new_locked(stem)
+    try:
+        with file:
+            yield file
+    finally:
+        Path(file.name).unlink(missing_ok=True)
+
+
+def _new_locked(stem: Path) -> BinaryIO:
+    """The lock ends with the process, however that ends."""
+    while True:
+        file = stem.with_suffix(f".{uuid4().hex}.partial").open("xb")  # two containers may have equal process ids
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield file
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # before it was locked another process took it for a left-over
 
 
 def _remove_left_overs(folder: Path) -> None:

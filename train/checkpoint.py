@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from model.errors import DataError, TrainingError
 from model.files import replace_file
@@ -38,9 +39,7 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:
     Raises TrainingError, one line, when the disk does not take it or a weight or statistic is not finite: a finite loss
     may come of a network whose statistics have overflowed.
     """
-    broken = [name for name, tensor in checkpoint.network.items() if not tensor.isfinite().all()]
-    if broken:
-        raise TrainingError(f"{broken[0]} is not finite after step {checkpoint.step}; not saved")
+    assert_finite(checkpoint.network, checkpoint.step)
     buffer = io.BytesIO()
     torch.save(vars(checkpoint), buffer)
     try:
@@ -49,10 +48,17 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:
         raise TrainingError(f"{out / FILE}: {error.strerror}") from error
 
 
+def assert_finite(state: dict[str, Tensor], step: int) -> None:
+    """Raise TrainingError, one line, when a weight or statistic is not finite after so many steps."""
+    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if broken:
+        raise TrainingError(f"{broken[0]} is not finite after step {step}; not saved")
+
+
 def way_on(out: Path) -> str:
     """How a run that has stopped is gone on with, in words."""
     if (out / FILE).exists():
-        return "the last checkpoint is whole, and --resume goes on from it"
+        return f"{out / FILE} is whole, and --resume goes on from it"
     return f"there is no checkpoint in {out} yet, so the next run begins anew"
 
 
@@ -65,7 +71,7 @@ def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:
         # weights_only: tensors and plain containers alone, no code.
         checkpoint = Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise DataError(f"{file}: not a checkpoint that this version can read; delete it to start anew") from error
+        raise DataError(f"{file}: not a checkpoint that this version can read; move it away to start anew") from error
     if checkpoint.fingerprint != fingerprint:
         raise DataError(f"{file}: of a run with another configuration or other photos; choose another --out")
     return checkpoint

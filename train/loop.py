@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import kornia
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.architecture import PixelClassifier
-from model.bundle import METADATA_FILE, BundleMetadata, load_bundle, read_metadata, save_bundle
+from model.bundle import BundleMetadata, load_bundle, read_metadata, save_bundle
 from model.console import Report, progress, say
 from model.decision import calibrate
 from model.errors import ConfigError, DataError, TrainingError
@@ -20,14 +21,16 @@ from model.vision import torchvision
 from train.batches import Batches
 from train.cache import PhotoCache
 from train.checkpoint import FILE as CHECKPOINT_FILE
-from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, way_on
+from train.checkpoint import Checkpoint, assert_finite, load_checkpoint, save_checkpoint, way_on
 from train.config import TrainConfig
 from train.feed import Feed
+from train.folder import held_folder
 from train.pretrained import imagenet_weights
 from train.ranks import ALONE, Ranks, joined, own_device
 from train.schedule import Phase, phase_at
 from train.splits import open_split
 from train.step import NotFiniteError, TrainStep
+from train.stop import StopRequest, stop_request
 from train.validation import Validation, natural_logits, validate
 from train.watch import MetricsLog, draw_curves, print_table
 
@@ -53,8 +56,7 @@ def train(
     """
     ends_at = None if minutes is None else time.monotonic() + 60 * minutes
     own = _device(device)
-    with _in_one_line(config, out), joined(own) as ranks:
-        _open_folder(out, resume)
+    with _in_one_line(config, out), joined(own) as ranks, held_folder(out, ranks, resume=resume):
         trainer = Trainer(config, data, out, own, ranks, resume=resume)
         with closing(trainer.feed):
             finished = trainer.run(ends_at, checkpoint_every_s)
@@ -69,19 +71,6 @@ def _device(name: str) -> torch.device:
     return own_device(name)
 
 
-def _open_folder(out: Path, resume: bool) -> None:
-    if not resume and (out / CHECKPOINT_FILE).exists():
-        raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another --out")
-    if (out / METADATA_FILE).exists() and not (out / CHECKPOINT_FILE).exists():
-        raise DataError(f"{out}: holds a bundle, and no checkpoint of the run that made it; choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be made a folder: {error.strerror}; choose another --out") from error
-    for left_over in out.glob(f".{CHECKPOINT_FILE}.*"):  # of a process that was killed while it wrote
-        left_over.unlink(missing_ok=True)
-
-
 @contextmanager
 def _in_one_line(config: TrainConfig, out: Path) -> Iterator[None]:
     """Whatever stops a run, a full disk too, is one line; it ends with whether there is a checkpoint to go on from."""
@@ -89,7 +78,10 @@ def _in_one_line(config: TrainConfig, out: Path) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         sizes = f"batch_size = {config.batch_size} and input_size = {config.input_size}"
-        raise ConfigError(f"a step with {sizes} needs more memory than the GPU has free; lower one of them") from error
+        mend = "lower one of them"
+        if (file := out / CHECKPOINT_FILE).exists():  # it would be refused with other sizes
+            mend = f"{file} is whole, and --resume goes on from it once more is free; lower sizes need another --out"
+        raise ConfigError(f"a step with {sizes} needs more memory than the GPU has free; {mend}") from error
     except OSError as error:
         raise TrainingError(f"{error.filename or out}: {error.strerror or error}; {way_on(out)}") from error
     except TrainingError as error:
@@ -141,22 +133,31 @@ class Trainer:
         """Train until the steps are done or robust accuracy has not risen for `patience` validations.
 
         Or until the clock (`time.monotonic`) has passed `ends_at`: then the answer is False, and the state is saved.
+        After SIGTERM or Ctrl-C it is saved too, and TrainingError raised.
         """
         self.train_step.compile()
         log = MetricsLog(self.out, self.step, writes=self.ranks.first)
         every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
         saved_at = time.monotonic()
-        with progress("training", self.total_steps) as report:
+        with stop_request() as request, progress("training", self.total_steps) as report:
             while self.step < self.total_steps and self.stale < self.config.validation.patience:
                 self._logged_step(log, report)
                 last = self.step == self.total_steps
                 validated = self.step % every == 0 or last
                 if validated:
                     self._validate(log)
-                late = not last and self._is_late(ends_at)
-                if self.ranks.first and (validated or late or time.monotonic() - saved_at > checkpoint_every_s):
+                late, signal = self._asked_to_end(ends_at, request)
+                late = late and not last
+                if self.ranks.first and (
+                    validated or late or signal or time.monotonic() - saved_at > checkpoint_every_s
+                ):
                     save_checkpoint(self.out, self._checkpoint())
                     saved_at = time.monotonic()
+                if signal:
+                    self.ranks.wait()  # torchrun ends the first, which saves, as soon as another process has ended
+                    raise TrainingError(
+                        f"stopped by {Signals(signal).name} after step {self.step} of {self.total_steps}"
+                    )
                 if late:
                     say(f"time is over after step {self.step} of {self.total_steps}; saved, --resume goes on from here")
                     return False
@@ -198,11 +199,11 @@ class Trainer:
         self.step, self.stale = found.step, found.stale
         self.best, self.best_robust = found.best, found.best_robust
 
-    def _is_late(self, ends_at: float | None) -> bool:
-        """Whether any process of the run finds that time is over: they stop after the same step."""
-        if ends_at is None:
-            return False
-        return self.ranks.sum_(torch.tensor([float(time.monotonic() > ends_at)])).item() > 0
+    def _asked_to_end(self, ends_at: float | None, request: StopRequest) -> tuple[bool, int]:
+        """Whether time is over, and the signal, in any process of the run: they stop after the same step."""
+        late = ends_at is not None and time.monotonic() > ends_at
+        late_anywhere, number = self.ranks.gather(torch.tensor([int(late), request.number])).amax(0).tolist()
+        return bool(late_anywhere), number
 
     def _logged_step(self, log: MetricsLog, report: Report) -> None:
         started = time.monotonic()
@@ -231,6 +232,7 @@ class Trainer:
             ) from error
 
     def _validate(self, log: MetricsLog) -> None:
+        assert_finite(self.network.state_dict(), self.step)  # in every process: all end with the same line
         validation = self._measure(self.train_step.averaged_passes(), self.config.validation.photos)
         weights = sum(float(weight.double().sum()) for weight in self.average.network.parameters())
         self.ranks.assert_equal([weights, *validation.flat().values()], "the weights and their validation")

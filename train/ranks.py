@@ -83,6 +83,11 @@ class Ranks:
         dist.all_gather(rows, moved)
         return torch.stack(rows).to(row.device)
 
+    def wait(self) -> None:
+        """Until all processes have come here."""
+        if self.world > 1:
+            dist.barrier(group=self._patient)
+
     @contextmanager
     def one_after_the_first(self) -> Iterator[None]:
         """The block runs in the first process, then in the others, which find what it made."""
@@ -103,9 +108,12 @@ class Ranks:
             yield
 
     def assert_equal(self, values: Iterable[float], what: str) -> None:
-        """Raise TrainingError when another process has other values: a wrong folder on one machine, or a broken sum."""
+        """Raise TrainingError when another process has other values: a wrong folder on one machine, or a broken sum.
+
+        A value that is no number anywhere is an agreement too.
+        """
         mine = torch.tensor(list(values), dtype=torch.float64)
-        if self.world > 1 and not (self.gather(mine) == mine).all():
+        if self.world > 1 and not self.gather(mine).isclose(mine, rtol=0, atol=0, equal_nan=True).all():
             raise TrainingError(f"the processes of this run do not agree on {what}: do they all see the same files?")
 
 

@@ -112,17 +112,72 @@ def test_tensorboard_shows_the_run_once(config, tiny_photos, tmp_path, monkeypat
         assert logged == shown
 
 
-def test_sigterm_is_one_line(tiny_photos, tmp_path):
+def test_a_second_run_on_the_folder_is_one_line_and_harms_nothing(tiny_photos, tmp_path):
+    """The first is stopped in the midst of its run, then killed: `--resume` goes on at once."""
     out = tmp_path / "out"
-    process = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_lines(out)
+        first.send_signal(signal.SIGSTOP)
+        left = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        half = out / ".checkpoint.pt.abcd"  # what the first would be writing
+        half.write_bytes(b"half a checkpoint")
+        for options in ([], ["--resume"]):
+            second = subprocess.run(
+                command(tiny_photos, out, *options), capture_output=True, text=True, check=False, timeout=120
+            )
+            assert second.returncode == 2
+            (line,) = second.stderr.splitlines()
+            assert line == f"trades-bob: {out}: another run is writing there; wait for its end, or choose another --out"
+        assert half.exists()
+        assert all(path.read_bytes() == content for path, content in left.items())
+    finally:
+        first.kill()
+        first.wait()
+    train(parse_config(SHORT, "test"), tiny_photos, out, resume=True)
+    assert not half.exists()
+
+
+def wait_for_lines(out: Path) -> None:
+    """Until the run has done a step."""
     deadline = time.monotonic() + 120
     while not lines(out) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def test_sigterm_saves_and_is_one_line(tiny_photos, tmp_path):
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    wait_for_lines(out)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert said.splitlines()[-1] == f"trades-bob: stopped by SIGTERM; {checkpoint.way_on(out)}"
+    saved = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+    expected = (
+        f"stopped by SIGTERM after step {saved} of 8; {out / 'checkpoint.pt'} is whole, and --resume goes on from it"
+    )
+    assert said.splitlines()[-1] == f"trades-bob: {expected}"
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("step", [3, 8])
+def test_interrupted_it_saves_and_resumes_to_the_same_bits(step, config, finished, tiny_photos, tmp_path):
+    """In the midst of a step between two validations, and of the last one."""
+    real = loop.Trainer._step
+
+    def interrupted(self: loop.Trainer, phase: object) -> dict[str, float]:
+        if self.step + 1 == step:
+            signal.raise_signal(signal.SIGINT)
+        return real(self, phase)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Trainer, "_step", interrupted)
+        with pytest.raises(TrainingError, match=rf"stopped by SIGINT after step {step} of 8; .*checkpoint.pt is whole"):
+            train(config, tiny_photos, tmp_path)
+    train(config, tiny_photos, tmp_path, resume=True)
+    expected, found = (load_file(out / "model.safetensors") for out in (finished, tmp_path))
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in found.items())
+    assert figures(tmp_path) == figures(finished)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +201,7 @@ def test_a_disk_that_takes_no_more_is_one_line(limit, code, said, tiny_photos, t
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "out").glob(".checkpoint*")), "no half of a checkpoint is left"
+    assert not list((tmp_path / "cache").glob("*.partial")), "nor of a cache"
 
 
 @pytest.fixture
@@ -186,7 +242,9 @@ def test_an_overflowed_statistic_reaches_no_checkpoint(tmp_path):
 def test_a_broken_checkpoint_is_one_line(content, config, finished, tiny_photos, tmp_path):
     whole = (finished / "checkpoint.pt").read_bytes()
     (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(DataError, match=r"checkpoint.pt: not a checkpoint that this version can read; delete it"):
+    with pytest.raises(
+        DataError, match=r"checkpoint.pt: not a checkpoint that this version can read; move it away to start"
+    ):
         train(config, tiny_photos, tmp_path, resume=True)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model.errors import TrainingError
 from tests.runs import RUN, figures, lines, toml
 from tests.three_steps import three_steps
 from train.checkpoint import way_on
@@ -131,6 +133,42 @@ def test_a_lost_process_ends_the_run_in_a_line_and_it_resumes_to_the_same_bits(f
     assert figures(out) == figures(finished[2])
     expected = load_file(finished[2] / "model.safetensors")
     assert all(torch.equal(tensor, expected[name]) for name, tensor in load_file(out / "model.safetensors").items())
+
+
+def test_sigterm_of_one_process_stops_both_after_the_same_step_and_saves(config, tiny_photos, tmp_path):
+    out = tmp_path / "out"
+    with (tmp_path / "stderr").open("w") as stderr:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        launcher = subprocess.Popen(training(config, tiny_photos, out), env=environment, stderr=stderr)
+        deadline = time.monotonic() + 300
+        while not lines(out) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(worker_of(launcher.pid, rank=1), signal.SIGTERM)
+        assert launcher.wait(timeout=120) != 0
+    said = (tmp_path / "stderr").read_text()
+    saved = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
+    assert f"trades-bob: stopped by SIGTERM after step {saved} of {STEPS}; {way_on(out)}" in said.splitlines(), said
+    assert set(re.findall(r"after step (\d+)", said)) == {str(saved)}
+    assert figures(out)[-1]["step"] == saved
+
+
+@pytest.mark.parametrize("learning_rate", [1e30, 3e38])
+def test_numbers_that_overflow_before_a_validation_end_in_the_line_of_one_process(learning_rate, tiny_photos, tmp_path):
+    """By 1e30 the answers of the validation are no numbers, and the next loss; by 3e38 the weights are infinite."""
+    wild = {"name": "sgd", "learning_rate": learning_rate, "clip_norm": 1e30, "warmup_epochs": 0, "ema_decay": 0}
+    natural = {"kind": "natural", "epsilon": "4/255"}
+    table = CONFIG | {"input_size": 32, "loss": natural, "optimizer": wild, "spatial": {}}
+    table["validation"] = {"every_epochs": 0.5, "photos": 4, "perturb_steps": 1}
+    (tmp_path / "wild.toml").write_text(toml(table))
+    with pytest.raises(TrainingError, match="not finite") as alone:
+        train(read_config(tmp_path / "wild.toml"), tiny_photos, tmp_path / "out", device="cpu")
+    shutil.rmtree(tmp_path / "out")
+    done = run(training(tmp_path / "wild.toml", tiny_photos, tmp_path / "out"))
+    assert f"trades-bob: {alone.value}" in done.stderr.splitlines(), done.stderr
+    assert "do not agree" not in done.stderr
+    if (tmp_path / "out" / "checkpoint.pt").exists():
+        kept = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)
+        assert all(tensor.isfinite().all() for tensor in kept["network"].values())
 
 
 def test_one_process_goes_on_with_the_run_of_two(finished, config, tiny_photos):

@@ -162,7 +162,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_checkpoint(tiny_phot
         assert all(tensor.isfinite().all() for tensor in kept["network"].values())
 
 
-@pytest.mark.parametrize(("saved", "said"), [(True, "the last checkpoint is whole"), (False, "there is no checkpoint")])
+@pytest.mark.parametrize(("saved", "said"), [(True, r".*checkpoint.pt is whole"), (False, "there is no checkpoint")])
 def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(saved, said, tiny_photos, tmp_path, monkeypatch):
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
@@ -176,11 +176,19 @@ def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(saved, said, tiny_
 
 
 def test_a_batch_that_the_gpu_cannot_hold_is_one_line_with_the_keys(tiny_photos, tmp_path, monkeypatch):
+    """Later, when another program fills the GPU, it names the checkpoint, which is of these sizes alone."""
+
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
+    train(run_config(), tiny_photos, tmp_path / "begun", minutes=1e-9)
     monkeypatch.setattr("train.step.objective", full)
-    with pytest.raises(ConfigError, match="batch_size = 8 and input_size = 32 needs more memory than the GPU"):
+    saved = re.escape(str(tmp_path / "begun" / "checkpoint.pt"))
+    with pytest.raises(
+        ConfigError, match=f"input_size = 32 needs more .*{saved} is whole, and --resume goes on from it"
+    ):
+        train(run_config(), tiny_photos, tmp_path / "begun", resume=True)
+    with pytest.raises(ConfigError, match=r"batch_size = 8 and input_size = 32 needs more .*; lower one of them$"):
         train(run_config(), tiny_photos, tmp_path)
 
 

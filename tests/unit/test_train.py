@@ -1,9 +1,12 @@
 """The parts of the trainer: cache, batches, augmentation, maps, schedule, average, validation, configuration."""
 
+import fcntl
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from model.errors import ConfigError, DataError
 from train.augment import _cloud, _haze, _motion, augment
 from train.average import WeightAverage
 from train.batches import Batches
-from train.cache import _locked, open_cache
+from train.cache import _partial_file, _remove_left_overs, open_cache
 from train.config import RECIPES, AugmentConfig, parse_config, read_config
 from train.randomness import generator_of
 from train.schedule import phase_at
@@ -65,11 +68,41 @@ def test_a_whole_cache_is_not_decoded_again(tiny_photos, monkeypatch):
 
 def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(tiny_photos, tmp_path, monkeypatch):
     monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path))
-    killed, living = tmp_path / "other-64.1.partial", tmp_path / "other-64.2.partial"
-    killed.write_bytes(b"the kernel lets go of a dead process's lock")
-    with _locked(living):
+    (tmp_path / "other-64.1.partial").write_bytes(b"the kernel lets go of a dead process's lock")
+    with _partial_file(tmp_path / "other-64") as living:
         open_cache(tiny_photos / "train", 32)
-        assert list(tmp_path.glob("*.partial")) == [living]
+        assert list(tmp_path.glob("*.partial")) == [Path(living.name)]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_file_that_is_taken_for_a_left_over_before_it_is_locked_is_begun_anew(tiny_photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path))
+    real, calls = fcntl.flock, iter(range(10))
+
+    def late(*arguments: int) -> None:
+        if next(calls) == 0:
+            _remove_left_overs(tmp_path)
+        real(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert len(open_cache(tiny_photos / "train", 32)) == 32
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".u8"]
+
+
+def test_two_that_build_the_same_cache_at_once_do_not_meet(tiny_photos, tmp_path, monkeypatch):
+    """Threads stand for processes of two containers, whose ids may be equal; each is decoding while the other is."""
+    monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path))
+    both = Barrier(2)
+
+    def remove_left_overs(folder: Path) -> None:
+        _remove_left_overs(folder)
+        both.wait(60)
+
+    monkeypatch.setattr("train.cache._remove_left_overs", remove_left_overs)
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(lambda _: open_cache(tiny_photos / "train", 32), range(2))
+    assert torch.equal(one.take(torch.arange(32)), two.take(torch.arange(32)))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".u8"]
 
 
 def test_a_corrupt_photo_is_named_and_left_out(tiny_photos, tmp_path, capfd):
