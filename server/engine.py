@@ -25,12 +25,14 @@ class Engine:
     def __init__(
         self,
         config: WorkerConfig,
+        load_timeout_s: float,
         worker_timeout_s: float,
         request_timeout_s: float,
         on_batch: Callable[[int, float], None],
     ) -> None:
         self.config = config
-        self.worker_timeout_s, self.request_timeout_s = worker_timeout_s, request_timeout_s
+        self.load_timeout_s, self.worker_timeout_s = load_timeout_s, worker_timeout_s
+        self.request_timeout_s = request_timeout_s
         self.batcher = Batcher(config.slots, 1, on_batch)
         self.hello: Hello | None = None
         self.restarts = 0
@@ -130,13 +132,14 @@ class Engine:
             self._start_worker()
 
     async def _watch(self) -> None:
-        """Kill a worker that hangs: a batch, or no sign of life, for `worker_timeout_s`."""
+        """Kill a worker that hangs: loading, in a batch, or without a sign of life, each for longer than it may."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             worker = self._worker
             if worker is None or not worker.alive:
                 continue
-            if max(self.batcher.flight_s, worker.heartbeat_age_s) > self.worker_timeout_s:
+            limit_s = self.load_timeout_s if worker.hello is None else self.worker_timeout_s
+            if max(self.batcher.flight_s, worker.heartbeat_age_s) > limit_s:
                 _log.error("worker hangs", pid=worker.process.pid, batch_s=round(self.batcher.flight_s, 1))
                 worker.kill()
 

@@ -94,7 +94,7 @@ class Service:
             fresh = self._new_engine()
             fresh.start()
             try:
-                async with asyncio.timeout(self.settings.worker_timeout_s):
+                async with asyncio.timeout(self.settings.load_timeout_s):
                     await fresh.opened()
             except (WorkerError, TimeoutError) as error:
                 _log.error("reload failed", reason=str(error) or "the new worker did not become ready")
@@ -204,4 +204,10 @@ class Service:
             "half_precision_photos": settings.half_precision_photos and str(settings.half_precision_photos),
         }
         config = WorkerConfig(self.bundle, settings.max_queue, options, self.factory)
-        return Engine(config, settings.worker_timeout_s, settings.request_timeout_s, self.metrics.count_batch)
+        return Engine(
+            config,
+            settings.load_timeout_s,
+            settings.worker_timeout_s,
+            settings.request_timeout_s,
+            self.metrics.count_batch,
+        )

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """Time from the whole body to the label, decoding and queue alike; what is not begun by then is dropped (503)."""
     drain_timeout_s: float = Field(default=25, gt=0)
     """Time that requests in hand get after SIGTERM."""
+    load_timeout_s: float = Field(default=300, gt=0)
+    """Time a worker has to open the bundle and warm up; then it is killed and started anew, or a reload given up."""
     worker_timeout_s: float = Field(default=60, gt=0)
     """A batch that takes longer, or a worker that shows no sign of life as long, is killed and started anew."""
     api_keys_file: Path | None = None

@@ -64,6 +64,17 @@ def test_a_hanging_worker_is_replaced(bundle: Path) -> None:
         assert hanging.result().status_code == 503
 
 
+def test_a_worker_may_load_for_longer_than_a_batch_may_take(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, worker_timeout_s=1, FAKE_OPEN_S=2) as server:
+        assert ask(server).json() == {"label": "bird"}
+
+
+def test_a_worker_that_hangs_while_it_loads_is_replaced(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, ready=False, load_timeout_s=0.5, FAKE_OPEN_S=600) as server:
+        wait_for(lambda: server.log.count('"worker started"') == 2, 60)
+        assert '"worker hangs"' in server.log
+
+
 def test_a_picture_that_kills_the_worker_spares_its_neighbours(server: LiveServer) -> None:
     mixed = np.stack([square("bird"), square("bicycle"), corner(CRASH), square("bird")])
     with ThreadPoolExecutor() as pool:

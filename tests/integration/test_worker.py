@@ -19,7 +19,7 @@ def config(tmp_path: Path) -> WorkerConfig:
 
 
 def engine_for(config: WorkerConfig, request_timeout_s: float = 30) -> Engine:
-    return Engine(config, 60, request_timeout_s, on_batch=lambda _count, _seconds: None)
+    return Engine(config, 60, 60, request_timeout_s, on_batch=lambda _count, _seconds: None)
 
 
 def test_packages_in_the_current_directory_are_not_taken_for_ours(
