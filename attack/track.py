@@ -203,4 +203,4 @@ class Track:
 
 def _key(picture: Pixels) -> bytes:
     """A contiguous picture's 128 bits. No endpoint chooses the probes, so nothing cryptographic is called for."""
-    return xxhash.xxh3_128_digest(picture)
+    return xxhash.xxh3_128_digest(picture.data)

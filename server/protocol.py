@@ -12,6 +12,8 @@ from server.settings import Settings
 from server.transport import Together, last_answer
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
+MAX_WAITING: Final = 256
+"""Pipelined requests that wait behind the one in service: 18 bytes make one, and each takes kilobytes."""
 LAST_WORDS_S: Final = 2.0
 """At the end of the service a client has so long to finish sending its request, to read its answer or to hang up."""
 
@@ -127,6 +129,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._expect_head(len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers))
         if self.parser.should_upgrade() and self.parser.get_method() == b"POST":  # after which no body would be parsed
             self._refuse(Malformed("HTTP/1.1 alone is spoken here: send pictures without Upgrade."))
+        if len(self.pipeline) >= MAX_WAITING:
+            self._refuse(Unavailable(f"More than {MAX_WAITING} requests wait on this connection.", retry_after_s=1))
         if not self._deaf:
             super().on_headers_complete()
 

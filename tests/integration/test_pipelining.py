@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from server.protocol import MAX_WAITING
 from tests.fake_runtime import square
 from tests.live_server import LiveServer, live_server, npy, wait_for
 
@@ -56,6 +57,12 @@ def test_a_refusal_comes_after_the_answers_before_it(
     found, received = answers(server, b"".join(before) + last)
     assert found == [*[200] * len(before), status]
     assert b'{"label": "bird"}' in received
+
+
+def test_more_requests_than_may_wait_are_refused_after_the_answers_to_those(server: LiveServer) -> None:
+    found, received = answers(server, SLOW + GET * 20_000)
+    assert found == [*[200] * (1 + MAX_WAITING), 503]
+    assert b"wait on this connection" in received
 
 
 def test_a_request_that_is_cut_short_is_refused_after_the_answers_before_it(server: LiveServer) -> None:
