@@ -1,8 +1,8 @@
 """The pictures of the docs: training curves, risk against coverage, and what it takes to fool each of two networks.
 
     trades-bob evaluate --bundle DIR --images PHOTOS --out TABLE --profile short
-    trades-bob data synthesize --out DRAWN --per-class 8 --size 224 --seed 5
-    trades-bob attack --bundle DIR --images DRAWN --out ATTACK --max-queries 2000 --max-l2 100 --spatial none
+    trades-bob data synthesize --out DRAWN --per-class 4 --size 224 --seed 5
+    trades-bob attack --bundle DIR --images DRAWN --out ATTACK --max-queries 1000 --max-l2 100 --spatial none
     python docs/pictures.py --run RUN --tables TABLE UNDEFENDED_TABLE --attacks ATTACK UNDEFENDED_ATTACK --out docs
 
 Evaluate and attack each network; the first of each pair is the defence, the second the undefended
@@ -54,15 +54,15 @@ def _line(axes: Axes, lines: list[dict[str, Any]], key: str, name: str, **style:
 def risk_coverage(tables: list[Path], file: Path) -> None:
     """Share of wrong answers among the most confident, for the rows that both evaluations have."""
     reports = [json.loads((table / "report.json").read_text()) for table in tables]
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, name, report in zip(figure.subplots(1, 2, sharey=True), NAMES, reports, strict=True):
-        for row in report["attacks"]:
-            if row["name"] in ROWS and row["curve"]:
-                axes.step(*zip(*row["curve"], strict=True), where="post", label=f"{row['title']}, n = {row['n']}")
+        rows = {row["name"]: row for row in report["attacks"]}
+        for row in (rows[known] for known in ROWS if known in rows):  # one colour a row, whatever ran first
+            axes.step(*zip(*row["curve"], strict=True), where="post", label=f"{row['title']}, n = {row['n']}")
         axes.axvline(0.8, color="grey", linestyle=":")
         axes.set(title=name, xlabel="coverage", ylabel="share of wrong among covered", ylim=(0, 1.02))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=2)
     figure.savefig(file, dpi=110)
 
 
@@ -101,17 +101,20 @@ def _show(axes: Axes, pixels: np.ndarray, title: str) -> None:
 
 
 def main() -> None:
-    """Draw all three."""
+    """Draw those whose folders are given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--tables", type=Path, nargs=2, required=True)
-    parser.add_argument("--attacks", type=Path, nargs=2, required=True)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--tables", type=Path, nargs=2)
+    parser.add_argument("--attacks", type=Path, nargs=2)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     mpl.use("Agg")
-    training(given.run, given.out / "training.png")
-    risk_coverage(given.tables, given.out / "risk-coverage.png")
-    nearest_adversarials(given.attacks, given.out / "nearest-adversarials.png")
+    if given.run:
+        training(given.run, given.out / "training.png")
+    if given.tables:
+        risk_coverage(given.tables, given.out / "risk-coverage.png")
+    if given.attacks:
+        nearest_adversarials(given.attacks, given.out / "nearest-adversarials.png")
 
 
 if __name__ == "__main__":
