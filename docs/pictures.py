@@ -1,8 +1,8 @@
 """The pictures of the docs: training curves, risk against coverage, and what it takes to fool each of two networks.
 
     trades-bob evaluate --bundle DIR --images PHOTOS --out TABLE --profile short
-    trades-bob data synthesize --out DRAWN --per-class 4 --size 224 --seed 5
-    trades-bob attack --bundle DIR --images DRAWN --out ATTACK --max-queries 1000 --max-l2 100 --spatial none
+    trades-bob data synthesize --out DRAWN --per-class 8 --size 224 --seed 5
+    trades-bob attack --bundle DIR --images DRAWN --out ATTACK --max-queries 2000 --max-l2 100 --spatial none
     python docs/pictures.py --run RUN --tables TABLE UNDEFENDED_TABLE --attacks ATTACK UNDEFENDED_ATTACK --out docs
 
 Evaluate and attack each network; the first of each pair is the defence, the second the undefended
@@ -54,13 +54,14 @@ def _line(axes: Axes, lines: list[dict[str, Any]], key: str, name: str, **style:
 def risk_coverage(tables: list[Path], file: Path) -> None:
     """Share of wrong answers among the most confident, for the rows that both evaluations have."""
     reports = [json.loads((table / "report.json").read_text()) for table in tables]
+    found = [{row["name"]: row for row in report["attacks"] if row["curve"]} for report in reports]
+    names = [name for name in ROWS if all(name in rows for rows in found)]  # one order: one colour a row
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, name, report in zip(figure.subplots(1, 2, sharey=True), NAMES, reports, strict=True):
-        rows = {row["name"]: row for row in report["attacks"]}
-        for row in (rows[known] for known in ROWS if known in rows):  # one colour a row, whatever ran first
+    for axes, network, rows in zip(figure.subplots(1, 2, sharey=True), NAMES, found, strict=True):
+        for row in (rows[name] for name in names):
             axes.step(*zip(*row["curve"], strict=True), where="post", label=f"{row['title']}, n = {row['n']}")
         axes.axvline(0.8, color="grey", linestyle=":")
-        axes.set(title=name, xlabel="coverage", ylabel="share of wrong among covered", ylim=(0, 1.02))
+        axes.set(title=network, xlabel="coverage", ylabel="share of wrong among covered", ylim=(0, 1.02))
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=2)
     figure.savefig(file, dpi=110)

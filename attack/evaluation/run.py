@@ -57,6 +57,7 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
         announce(session, planned, rate)
         started = time.monotonic()
         rows: list[Scored] = []
+        report: dict[str, Any] | None = None
         try:
             for row in run_rows(session, planned, photos):
                 rows.append(row)
@@ -64,9 +65,9 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
                 report = build(settings, session, chosen, photos, rows, missing, time.monotonic() - started)
                 write_json(out / "report.json", report)
         finally:
-            if rows:
+            if report is not None:
                 write_page(out, report, {row.name: row.result for row in rows}, beside)
-    if not rows:
+    if report is None:
         reasons = "; ".join(f"{row['name']} {row['reason']}" for row in left_out(session, planned, rows))
         raise DataError(f"nothing was left to run: {reasons}")
     return report
