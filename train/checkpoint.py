@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from model.errors import DataError, TrainingError
 from model.files import replace_file
@@ -39,20 +38,15 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:
     Raises TrainingError, one line, when the disk does not take it or a weight or statistic is not finite: a finite loss
     may come of a network whose statistics have overflowed.
     """
-    assert_finite(checkpoint.network, checkpoint.step)
+    broken = [name for name, tensor in checkpoint.network.items() if not tensor.isfinite().all()]
+    if broken:
+        raise TrainingError(f"{broken[0]} is not finite after step {checkpoint.step}; not saved")
     buffer = io.BytesIO()
     torch.save(vars(checkpoint), buffer)
     try:
         replace_file(out / FILE, buffer.getvalue())
     except OSError as error:
         raise TrainingError(f"{out / FILE}: {error.strerror}") from error
-
-
-def assert_finite(state: dict[str, Tensor], step: int) -> None:
-    """Raise TrainingError, one line, when a weight or statistic is not finite after so many steps."""
-    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
-    if broken:
-        raise TrainingError(f"{broken[0]} is not finite after step {step}; not saved")
 
 
 def way_on(out: Path) -> str:

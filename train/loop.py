@@ -21,7 +21,7 @@ from model.vision import torchvision
 from train.batches import Batches
 from train.cache import PhotoCache
 from train.checkpoint import FILE as CHECKPOINT_FILE
-from train.checkpoint import Checkpoint, assert_finite, load_checkpoint, save_checkpoint, way_on
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, way_on
 from train.config import TrainConfig
 from train.feed import Feed
 from train.folder import held_folder
@@ -232,7 +232,6 @@ class Trainer:
             ) from error
 
     def _validate(self, log: MetricsLog) -> None:
-        assert_finite(self.network.state_dict(), self.step)  # in every process: all end with the same line
         validation = self._measure(self.train_step.averaged_passes(), self.config.validation.photos)
         weights = sum(float(weight.double().sum()) for weight in self.average.network.parameters())
         self.ranks.assert_equal([weights, *validation.flat().values()], "the weights and their validation")
