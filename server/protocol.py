@@ -12,6 +12,9 @@ from server.settings import Settings
 from server.transport import Together, last_answer
 
 MAX_HEAD_BYTES: Final = 32 * 2**10
+"""Bytes of a head, each of whose lines counts `LINE_BYTES` besides; and of a line that has no end yet."""
+LINE_BYTES: Final = 128
+"""What a header line takes in memory beside its characters: four bytes make one."""
 MAX_WAITING: Final = 256
 """Pipelined requests that wait behind the one in service: 18 bytes make one, and each takes kilobytes."""
 LAST_WORDS_S: Final = 2.0
@@ -54,7 +57,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._last_words: asyncio.TimerHandle | None = None
-        self._head_bytes = self._heads = 0
+        self._head_bytes = 0
+        self._untold_bytes = 0
+        """What came since the parser last told of anything: a part of a line that it keeps."""
         self._in_head = False
         self._waits_since = self.loop.time()
         self._start_head()
@@ -74,15 +79,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless the head has become too long."""
-        if self._deaf:
-            return
-        begun = self._heads
-        super().data_received(data)
-        if self._head_timer is not None and self._heads == begun:  # else the data may hold more than this head
-            self._head_bytes += len(data)
-            self._expect_head(self._head_bytes)
-        self._expect_something()
+        """Parse what came, in pieces: a head that is too long is refused before all of it is in memory as objects."""
+        for start in range(0, len(data), MAX_HEAD_BYTES):
+            if not self._deaf:
+                self._parse(data[start : start + MAX_HEAD_BYTES])
 
     def shutdown(self) -> None:
         """The service ends: whole requests are still answered, but nobody is waited for beyond `LAST_WORDS_S`."""
@@ -117,16 +117,27 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         super().on_message_begin()
-        self._heads += 1
+        self._head_bytes = 0
         self._in_head = True
         self._start_head()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the address."""
+        self._count_head(len(url))
+        if not self._deaf:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line, or one of the trailer behind a body in chunks, which is passed over."""
+        self._count_head(len(name) + len(value) + LINE_BYTES)
+        if self._in_head and not self._deaf:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         if self._deaf:
             return
         self._end_head()
-        self._expect_head(len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers))
         if self.parser.should_upgrade() and self.parser.get_method() == b"POST":  # after which no body would be parsed
             self._refuse(Malformed("HTTP/1.1 alone is spoken here: send pictures without Upgrade."))
         if len(self.pipeline) >= MAX_WAITING:
@@ -136,6 +147,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        self._untold_bytes = 0
         if not self._deaf:
             super().on_body(body)
 
@@ -209,9 +221,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_linger()
         self._linger = self.loop.call_later(self.patience_s, self.transport.hang_up)
 
+    def _parse(self, data: bytes) -> None:
+        self._untold_bytes += len(data)
+        super().data_received(data)
+        self._expect_head(self._untold_bytes)
+        self._expect_something()
+
+    def _count_head(self, count: int) -> None:
+        self._untold_bytes = 0
+        self._head_bytes += count
+        self._expect_head(self._head_bytes)
+
     def _start_head(self) -> None:
         if self._head_timer is None:
-            self._head_bytes = 0
             self._head_timer = self.loop.call_later(self.header_timeout_s, self._head_too_late)
 
     def _expect_something(self) -> None:

@@ -148,6 +148,25 @@ def test_heads_are_bounded_whole_or_in_parts(server: LiveServer, size: int, expe
     assert status(exchange(server, sent[:20_000], sent[20_000:])) == expected
 
 
+def test_short_lines_of_a_head_are_bounded_too(server: LiveServer) -> None:
+    for count, expected in ((150, 200), (300, 431), (60_000, 431)):
+        assert status(exchange(server, head("GET", "/livez", *["a:b"] * count, "Connection: close"))) == expected
+
+
+def test_a_trailer_is_no_head(server: LiveServer) -> None:
+    small = npy(square("bird"))  # which comes with its trailer in one read
+    chunked = post("Transfer-Encoding: chunked", body=b"%x\r\n%s\r\n0\r\n" % (len(small), small))
+    answer = exchange(server, chunked + b"X-Request-ID: trailer\r\nX-More: 1\r\n\r\n")
+    assert status(answer) == 200
+    assert b"x-request-id: trailer" not in answer
+    for endless in (
+        b"a:b\r\n" * 60_000,
+        b"x: " + b"a" * 400_000,
+        b"x: " + b"a" * 20_000 + b"\r\ny: " + b"a" * 20_000 + b"\r\nz",
+    ):
+        assert status(exchange(server, chunked + endless)) == 431
+
+
 def test_a_long_body_before_a_head_is_no_long_head(server: LiveServer) -> None:
     one = post(f"Content-Length: {len(BODY)}", close=False)
     answer = exchange(server, one + one[:40], one[40:] + head("GET", "/livez", "Connection: close"))
