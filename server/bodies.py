@@ -15,7 +15,8 @@ from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from model.pixels import Pixels
-from server.problems import NotAnImage, SlowBody, TooLarge, Unavailable, UnknownType, WrongShape
+from server.budget import ByteBudget
+from server.problems import NotAnImage, SlowBody, TooLarge, UnknownType, WrongShape
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -27,25 +28,12 @@ MAX_PARTS_BESIDE = 16
 """Parts of a form beyond the images that it may hold."""
 
 
-class BodyBudget:
-    """How many bytes of bodies may be held at once, over all requests.
-
-    What has come counts, not what was announced: to announce costs nothing, and would shut others out.
-    """
+class BodyBudget(ByteBudget):
+    """Bytes of bodies in service, and what each body may be."""
 
     def __init__(self, max_body_bytes: int, max_buffered_bytes: int, timeout_s: float) -> None:
-        self.max_body_bytes, self.max_buffered_bytes, self.timeout_s = max_body_bytes, max_buffered_bytes, timeout_s
-        self.held = 0
-
-    def take(self, count: int) -> None:
-        """Count bytes in. Raises Unavailable when there are too many already."""
-        if self.held + count > self.max_buffered_bytes:
-            raise Unavailable("Too many bytes are in hand already.", retry_after_s=1)
-        self.held += count
-
-    def give_back(self, count: int) -> None:
-        """Count bytes out."""
-        self.held -= count
+        super().__init__(max_buffered_bytes)
+        self.max_body_bytes, self.timeout_s = max_body_bytes, timeout_s
 
 
 class ClientGone(Exception):  # noqa: N818

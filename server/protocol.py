@@ -7,6 +7,8 @@ from typing import Final
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from server.budget import ByteBudget
+from server.pipelined import Flow, Pipelined
 from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavailable, new_request_id
 from server.settings import Settings
 from server.transport import Together, last_answer
@@ -15,19 +17,18 @@ MAX_HEAD_BYTES: Final = 32 * 2**10
 """Bytes of a head, each of whose lines counts `LINE_BYTES` besides; and of a line that has no end yet."""
 LINE_BYTES: Final = 128
 """What a header line takes in memory beside its characters: four bytes make one."""
-MAX_WAITING: Final = 256
-"""Pipelined requests that wait behind the one in service: 18 bytes make one, and each takes kilobytes."""
 LAST_WORDS_S: Final = 2.0
 """At the end of the service a client has so long to finish sending its request, to read its answer or to hang up."""
 
 
-def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], None]) -> type[HttpToolsProtocol]:
+def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], None]) -> type["BoundedProtocol"]:
     """The protocol class with the bounds of these settings; `on_refusal` hears what is refused here, and its id."""
 
     class Bounded(BoundedProtocol):
         header_timeout_s = settings.header_timeout_s
         max_connections = settings.max_connections
         patience_s = settings.body_timeout_s
+        waiting_budget = ByteBudget(settings.max_buffered_bytes)
         refused = staticmethod(on_refusal)
 
     return Bounded
@@ -42,6 +43,8 @@ class BoundedProtocol(HttpToolsProtocol):
     patience_s: float
     """So long a client may leave its answers unread, or send the rest of what was answered before everything had come,
     which is thrown away: a connection closed at once would be reset, and the client might never see the answer."""
+    waiting_budget: ByteBudget
+    """What the pipelined requests of all connections may hold together."""
     transport: Together  # type: ignore[assignment]
     connections: set["BoundedProtocol"]  # type: ignore[assignment]
 
@@ -49,6 +52,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """A client connects: it may be one too many, and must send a whole head in time."""
         super().connection_made(transport)
         self.transport = Together(transport, self.loop, self._end)
+        self._waiting = Pipelined(self.waiting_budget)
+        self.flow = Flow(transport, self._waiting)
         self._in_service: RequestResponseCycle | None = None
         """The request that the application has; `cycle` is the one that came last, and `pipeline` has those between."""
         self._refusal: bytes | None = None
@@ -76,6 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._last_words.cancel()
         if self._in_service is not None and not self._in_service.response_complete:
             self._drop(self._in_service)
+        self._forget_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -140,14 +146,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_head()
         if self.parser.should_upgrade() and self.parser.get_method() == b"POST":  # after which no body would be parsed
             self._refuse(Malformed("HTTP/1.1 alone is spoken here: send pictures without Upgrade."))
-        if len(self.pipeline) >= MAX_WAITING:
-            self._refuse(Unavailable(f"More than {MAX_WAITING} requests wait on this connection.", retry_after_s=1))
+        if not (self._deaf or self.cycle is None or self.cycle.response_complete):
+            self._wait(self._waiting.add, self._head_bytes)
         if not self._deaf:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._untold_bytes = 0
+        if self._waiting and not self._deaf:
+            self._wait(self._waiting.grow, len(body))
         if not self._deaf:
             super().on_body(body)
 
@@ -175,6 +183,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._in_service = cycle
+        if self._waiting:
+            self._waiting.first_out()
         super()._start_asgi_task(cycle, app)
 
     def _all_answered(self) -> None:
@@ -184,6 +194,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._throw_rest_away()
         self._waits_since = self.loop.time()
+
+    def _wait(self, count: Callable[[int], None], size: int) -> None:
+        try:
+            count(size)
+        except Unavailable as problem:
+            self._refuse(problem)
+
+    def _forget_waiting(self) -> None:
+        self.pipeline.clear()
+        self._waiting.all_out()
 
     def _find_room(self) -> None:
         """End the connections that have waited longest for a request; where all are in use, refuse this one."""
@@ -208,6 +228,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _end(self) -> None:
         """Nothing more is answered; what the client is still sending is waited for."""
         self._end_head()
+        self._forget_waiting()
         self._expect_reader()
         if self._refusal is not None or (self.cycle is not None and self.cycle.more_body):
             self.transport.send_end()

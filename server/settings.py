@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Larger bodies, and those above max_buffered_bytes, are refused (413) before they are read."""
     max_buffered_bytes: int = Field(default=128 * 2**20, ge=1024)
-    """Bytes of bodies held at once over all requests; beyond it requests are refused (503)."""
+    """Bytes of bodies held at once, and as many of pipelined requests that wait; beyond it there is a refusal (503)."""
     max_pixels: int = Field(default=16_000_000, ge=1024)
     """Pictures with more pixels are refused (413) before they are decoded."""
     max_decoding_pixels: int = Field(default=32_000_000, ge=1024)

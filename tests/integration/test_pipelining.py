@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from server.protocol import MAX_WAITING
+from server.pipelined import MAX_WAITING
 from tests.fake_runtime import square
 from tests.live_server import LiveServer, live_server, npy, wait_for
 
