@@ -171,6 +171,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Keep the connection; where the rest of the body is still to come, it must come in time."""
+        if self._in_service is not None:
+            self._in_service.body.clear()  # a refusal may come before anything was read
         super().on_response_complete()
         if not (self._answering or self.transport.is_closing()):
             self._all_answered()

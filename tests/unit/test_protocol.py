@@ -48,11 +48,12 @@ class Transport(asyncio.Transport):
 
 
 class Server:
-    """Connections to an application that reads each body and answers it when `answer` is set."""
+    """Connections to an application that reads each body, or none, and answers it when `answer` is set."""
 
     def __init__(self, **settings: Any) -> None:
         self.refused: list[str] = []
         self.answer = asyncio.Event()
+        self.reads = True
         self.headers: list[tuple[bytes, bytes]] = []
         self._protocol = bounded_protocol(Settings(**settings), lambda problem, _: self.refused.append(problem.slug))
         self._config = uvicorn.Config(self._app, interface="asgi3", log_config=None, ws="none")
@@ -68,11 +69,12 @@ class Server:
         return protocol, transport
 
     async def _app(self, _scope: object, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body", False):
+        while self.reads and (await receive()).get("more_body", False):
             pass
-        gone = asyncio.create_task(receive())  # as the service watches for a hang-up
+        gone = asyncio.create_task(receive()) if self.reads else None  # as the service watches for a hang-up
         await self.answer.wait()
-        gone.cancel()
+        if gone is not None:
+            gone.cancel()
         await send({"type": "http.response.start", "status": 204, "headers": self.headers})
         await send({"type": "http.response.body"})
 
@@ -117,6 +119,18 @@ async def test_no_more_is_read_while_much_waits() -> None:
     await settle()
     assert transport.written.count(b"HTTP/1.1 204 ") == 3
     assert (server.waiting_bytes, server.refused) == (0, [])
+
+
+@in_loop
+async def test_a_body_that_is_refused_unread_is_not_kept() -> None:
+    server = Server()
+    server.reads = False
+    server.answer.set()
+    protocol, transport = server.connect()
+    protocol.data_received(POST % 60_000 + bytes(60_000))
+    await settle()
+    assert transport.written.startswith(b"HTTP/1.1 204 ")
+    assert not protocol.cycle.body
 
 
 @in_loop
