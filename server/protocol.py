@@ -150,6 +150,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait(self._waiting.add, self._head_bytes)
         if not self._deaf:
             super().on_headers_complete()
+            if self._waiting:
+                self.flow.resume_reading()  # uvicorn reads no further once one waits, and would not see a hang-up
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

@@ -90,7 +90,8 @@ def test_who_is_refused_while_sending_still_reads_why(server: LiveServer, refuse
     assert found == [status]
 
 
-def test_work_of_a_client_that_vanished_is_dropped_though_it_asked_for_more(server: LiveServer) -> None:
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "later"])
+def test_work_of_a_client_that_vanished_is_dropped_though_it_asked_for_more(server: LiveServer, later: bool) -> None:
     body = npy(np.stack([square("bird")] * 40))
     head = b"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: %d\r\n\r\n"
 
@@ -99,6 +100,7 @@ def test_work_of_a_client_that_vanished_is_dropped_though_it_asked_for_more(serv
         return number
 
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(head % len(body) + body + GET)
-        wait_for(lambda: in_house() == "40.0", 5)
+        connection.sendall(head % len(body) + body + GET * (not later))
+        wait_for(lambda: in_house() == "40.0", 30)
+        connection.sendall(GET * later)
     wait_for(lambda: in_house() == "0.0", 4)  # 40 images would take 7.5 s
