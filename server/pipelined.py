@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
@@ -17,10 +17,10 @@ REQUEST_BYTES: Final = 4096
 
 class Pipelined:
     """What waits on one connection. Whoever waits counts against a budget of their own kind, which all connections
-    share: those who do not pipeline are not refused for it."""
+    share: those who do not pipeline are not refused for it. `pipeline` is uvicorn's, which has the requests."""
 
-    def __init__(self, budget: ByteBudget) -> None:
-        self._budget = budget
+    def __init__(self, budget: ByteBudget, pipeline: deque[Any]) -> None:
+        self._budget, self._pipeline = budget, pipeline
         self._sizes: deque[int] = deque()
         self.held = 0
         """Bytes of all that wait here."""
@@ -45,7 +45,8 @@ class Pipelined:
         self._give_back(self._sizes.popleft())
 
     def all_out(self) -> None:
-        """None will be served."""
+        """None will be served: they are let go."""
+        self._pipeline.clear()
         self._sizes.clear()
         self._give_back(self.held)
 

@@ -8,15 +8,13 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.budget import ByteBudget
+from server.head import MAX_HEAD_BYTES, Head
 from server.pipelined import Flow, Pipelined
-from server.problems import HeadTooLarge, Malformed, Problem, SlowHead, Unavailable, new_request_id
+from server.problems import Malformed, Problem, SlowHead, Unavailable, new_request_id
 from server.settings import Settings
+from server.timer import Timer
 from server.transport import Together, last_answer
 
-MAX_HEAD_BYTES: Final = 32 * 2**10
-"""Bytes of a head, each of whose lines counts `LINE_BYTES` besides; and of a line that has no end yet."""
-LINE_BYTES: Final = 128
-"""What a header line takes in memory beside its characters: four bytes make one."""
 LAST_WORDS_S: Final = 2.0
 """At the end of the service a client has so long to finish sending its request, to read its answer or to hang up."""
 
@@ -25,20 +23,18 @@ def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], No
     """The protocol class with the bounds of these settings; `on_refusal` hears what is refused here, and its id."""
 
     class Bounded(BoundedProtocol):
-        header_timeout_s = settings.header_timeout_s
-        max_connections = settings.max_connections
         patience_s = settings.body_timeout_s
         waiting_budget = ByteBudget(settings.max_buffered_bytes)
         refused = staticmethod(on_refusal)
 
+    Bounded.settings = settings
     return Bounded
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    header_timeout_s: float
-    max_connections: int
+    settings: Settings
     refused: Callable[[Problem, str], None]
     patience_s: float
     """So long a client may leave its answers unread, or send the rest of what was answered before everything had come,
@@ -52,36 +48,31 @@ class BoundedProtocol(HttpToolsProtocol):
         """A client connects: it may be one too many, and must send a whole head in time."""
         super().connection_made(transport)
         self.transport = Together(transport, self.loop, self._end)
-        self._waiting = Pipelined(self.waiting_budget)
+        self._waiting = Pipelined(self.waiting_budget, self.pipeline)
         self.flow = Flow(transport, self._waiting)
         self._in_service: RequestResponseCycle | None = None
         """The request that the application has; `cycle` is the one that came last, and `pipeline` has those between."""
         self._refusal: bytes | None = None
         """The last answer, to what is no whole request; it waits for the answers to the requests before it."""
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._linger: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
-        self._last_words: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
-        self._untold_bytes = 0
-        """What came since the parser last told of anything: a part of a line that it keeps."""
+        self._head_timer = Timer(self.loop, self._head_too_late)
+        self._linger = Timer(self.loop, self.transport.hang_up)
+        self._unread = Timer(self.loop, self.transport.abort)
+        self._last_words = Timer(self.loop, self._refuse_unfinished)
+        self._head = Head()
         self._in_head = False
         self._waits_since = self.loop.time()
         self._start_head()
-        if len(self.connections) > self.max_connections:
+        if len(self.connections) > self.settings.max_connections:
             self._find_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it who asked what the application has."""
         self.transport.hang_up()
-        self._end_head()
-        self._end_linger()
-        self._end_unread()
-        if self._last_words is not None:
-            self._last_words.cancel()
+        for timer in (self._head_timer, self._linger, self._unread, self._last_words):
+            timer.stop()
         if self._in_service is not None and not self._in_service.response_complete:
             self._drop(self._in_service)
-        self._forget_waiting()
+        self._waiting.all_out()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -93,13 +84,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The service ends: whole requests are still answered, but nobody is waited for beyond `LAST_WORDS_S`."""
         self.patience_s = min(self.patience_s, LAST_WORDS_S)
-        if self._unread is not None:
-            self._end_unread()
-            self._expect_reader()
-        if self._linger is not None:
-            self._throw_rest_away()
+        for timer in (self._unread, self._linger):
+            if timer.is_set:
+                timer.set(self.patience_s)
         super().shutdown()
-        self._await_last_words()
+        self._last_words.set(LAST_WORDS_S)
 
     def pause_writing(self) -> None:
         """The client does not read its answers: it must go on in time."""
@@ -110,7 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client reads again."""
         super().resume_writing()
         if not self.transport.is_closing():
-            self._end_unread()
+            self._unread.stop()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client will send no more; in the midst of a request it is told so. True: after the answers before it."""
@@ -123,19 +112,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         super().on_message_begin()
-        self._head_bytes = 0
+        self._head.begin()
         self._in_head = True
         self._start_head()
 
-    def on_url(self, url: bytes) -> None:
-        """A part of the address."""
-        self._count_head(len(url))
-        if not self._deaf:
-            super().on_url(url)
-
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header line, or one of the trailer behind a body in chunks, which is passed over."""
-        self._count_head(len(name) + len(value) + LINE_BYTES)
+        self._count(self._head.tell_line, len(name) + len(value))
         if self._in_head and not self._deaf:
             super().on_header(name, value)
 
@@ -144,10 +127,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         self._end_head()
+        self._count(self._head.tell, len(self.url))
         if self.parser.should_upgrade() and self.parser.get_method() == b"POST":  # after which no body would be parsed
             self._refuse(Malformed("HTTP/1.1 alone is spoken here: send pictures without Upgrade."))
         if not (self._deaf or self.cycle is None or self.cycle.response_complete):
-            self._wait(self._waiting.add, self._head_bytes)
+            self._count(self._waiting.add, self._head.bytes)
         if not self._deaf:
             super().on_headers_complete()
             if self._waiting:
@@ -155,9 +139,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        self._untold_bytes = 0
-        if self._waiting and not self._deaf:
-            self._wait(self._waiting.grow, len(body))
+        if self._deaf:
+            return
+        self._head.tell()
+        if self._waiting:
+            self._count(self._waiting.grow, len(body))
         if not self._deaf:
             super().on_body(body)
 
@@ -166,8 +152,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         super().on_message_complete()
-        if self._linger is not None:
-            self._end_linger()
+        if self._linger.is_set:
+            self._linger.stop()
             idle, handler = self.timeout_keep_alive, self.timeout_keep_alive_handler
             self.timeout_keep_alive_task = self.loop.call_later(idle, handler)
 
@@ -178,8 +164,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not (self._answering or self.transport.is_closing()):
             self._all_answered()
-        if self._last_words is not None:  # a request behind this one may be cut short as well
-            self._await_last_words()
+        if self._last_words.is_set:  # a request behind this one may be cut short as well
+            self._last_words.set(LAST_WORDS_S)
 
     def send_400_response(self, msg: str) -> None:
         """The bytes are no HTTP."""
@@ -196,24 +182,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._send_refusal()
         elif self.cycle.more_body:
             self._unset_keepalive_if_required()
-            self._throw_rest_away()
+            self._linger.set(self.patience_s)
         self._waits_since = self.loop.time()
 
-    def _wait(self, count: Callable[[int], None], size: int) -> None:
+    def _count(self, count: Callable[[int], None], size: int) -> None:
+        """Count what came, and refuse what is too much."""
         try:
             count(size)
-        except Unavailable as problem:
+        except Problem as problem:
             self._refuse(problem)
-
-    def _forget_waiting(self) -> None:
-        self.pipeline.clear()
-        self._waiting.all_out()
 
     def _find_room(self) -> None:
         """End the connections that have waited longest for a request; where all are in use, refuse this one."""
         here = [one for one in self.connections if not one.transport.is_hung_up()]
         waiting = sorted((one for one in here if not (one is self or one._answering)), key=lambda one: one._waits_since)
-        too_many = len(here) - self.max_connections
+        too_many = len(here) - self.settings.max_connections
         for one in waiting[: max(0, too_many)]:
             one._give_way()
         if too_many > len(waiting):
@@ -224,7 +207,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.get_write_buffer_size():
             self.transport.abort()
             return
-        if self._head_timer is not None:
+        if self._head_timer.is_set:
             self._refuse(Unavailable("Too many connections, and this one has waited longest.", retry_after_s=1))
         self.transport.close()
         self.transport.hang_up()
@@ -232,50 +215,36 @@ class BoundedProtocol(HttpToolsProtocol):
     def _end(self) -> None:
         """Nothing more is answered; what the client is still sending is waited for."""
         self._end_head()
-        self._forget_waiting()
+        self._waiting.all_out()
         self._expect_reader()
         if self._refusal is not None or (self.cycle is not None and self.cycle.more_body):
             self.transport.send_end()
             if not self.transport.is_hung_up():
                 self.flow.resume_reading()  # a long body had it paused
-            self._throw_rest_away()
+            self._linger.set(self.patience_s)
         else:
             self.transport.hang_up()
 
-    def _throw_rest_away(self) -> None:
-        self._end_linger()
-        self._linger = self.loop.call_later(self.patience_s, self.transport.hang_up)
-
     def _parse(self, data: bytes) -> None:
-        self._untold_bytes += len(data)
-        super().data_received(data)
-        self._expect_head(self._untold_bytes)
+        self._count(self._head.come, len(data))
+        if not self._deaf:
+            super().data_received(data)
         self._expect_something()
 
-    def _count_head(self, count: int) -> None:
-        self._untold_bytes = 0
-        self._head_bytes += count
-        self._expect_head(self._head_bytes)
-
     def _start_head(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.header_timeout_s, self._head_too_late)
+        if not self._head_timer.is_set:
+            self._head_timer.set(self.settings.header_timeout_s)
 
     def _expect_something(self) -> None:
         """No connection without a request in hand goes untimed: empty lines, too, end uvicorn's wait for the next."""
-        timed = self._linger is not None or self.timeout_keep_alive_task is not None
+        timed = self._linger.is_set or self.timeout_keep_alive_task is not None
         in_hand = self.cycle is not None and not self.cycle.response_complete
         if not (timed or in_hand or self.transport.is_closing()):
             self._start_head()
 
     def _expect_reader(self) -> None:
-        if self._unread is None:
-            self._unread = self.loop.call_later(self.patience_s, self.transport.abort)
-
-    def _await_last_words(self) -> None:
-        if self._last_words is not None:
-            self._last_words.cancel()
-        self._last_words = self.loop.call_later(LAST_WORDS_S, self._refuse_unfinished)
+        if not self._unread.is_set:
+            self._unread.set(self.patience_s)
 
     def _refuse_unfinished(self) -> None:
         """Refuse a request whose body is still to come, unless another one before it has yet to be answered."""
@@ -283,28 +252,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline:
             self._refuse(Unavailable("The service is shutting down.", retry_after_s=5))
 
-    def _end_unread(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
-
-    def _expect_head(self, count: int) -> None:
-        if count > MAX_HEAD_BYTES:
-            self._refuse(HeadTooLarge(f"The head of a request may have {MAX_HEAD_BYTES} bytes."))
-
     def _end_head(self) -> None:
         self._in_head = False
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _end_linger(self) -> None:
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
+        self._head_timer.stop()
 
     def _head_too_late(self) -> None:
-        self._refuse(SlowHead(f"No whole request came in {self.header_timeout_s:g} seconds."))
+        self._refuse(SlowHead(f"No whole request came in {self.settings.header_timeout_s:g} seconds."))
 
     @property
     def _deaf(self) -> bool:

@@ -8,8 +8,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from server.head import LINE_BYTES, MAX_HEAD_BYTES
 from server.pipelined import MAX_WAITING, REQUEST_BYTES
-from server.protocol import LINE_BYTES, MAX_HEAD_BYTES, BoundedProtocol, bounded_protocol
+from server.protocol import BoundedProtocol, bounded_protocol
 from server.settings import Settings
 
 pytestmark = pytest.mark.unit
