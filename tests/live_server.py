@@ -5,10 +5,11 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,22 @@ class LiveServer:
     def worker_pid(self) -> int:
         """The worker that was started last."""
         return int(re.findall(r'"pid": (\d+), "event": "worker started"', self.log)[-1])
+
+    @contextlib.contextmanager
+    def worker_stopped(self) -> Iterator[None]:
+        """The worker takes no time, and answers nothing, until the end of the `with`."""
+        worker = self.worker_pid()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
+
+    def metric(self, name: str) -> float:
+        """The value of `trades_bob_NAME`; 0 where there is none yet."""
+        text = httpx.get(f"{self.url}/metrics", timeout=30).text
+        found = re.search(rf"^trades_bob_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
 
     def is_ready(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -91,12 +108,27 @@ def live_server(
                 process.wait()
 
 
-def wait_for(condition: object, timeout_s: float = 20) -> None:
+def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
     """Wait until `condition()` holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def unread_bytes(connection: socket.socket) -> int | None:
+    """What waits to be read at the other end, on this machine; None where no process has that end any more, or yet."""
+    ports = tuple(f":{address[1]:04X}" for address in (connection.getpeername(), connection.getsockname()))
+    for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_, inode = row.split()[:10]
+        if (local[-5:], remote[-5:]) == ports and inode != "0":
+            return int(queues.split(":")[1], 16)
+    return None
+
+
+def wait_until_read(connection: socket.socket) -> None:
+    """Wait until the server has read all that was sent."""
+    wait_for(lambda: unread_bytes(connection) == 0)
 
 
 def npy(array: np.ndarray) -> bytes:

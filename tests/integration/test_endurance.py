@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 import socket
 import time
@@ -16,7 +15,7 @@ import pytest
 
 from server.limits import make_key
 from tests.fake_runtime import CRASH, HANG, SIZE, square
-from tests.live_server import NPY, LiveServer, live_server, npy, wait_for
+from tests.live_server import NPY, LiveServer, live_server, npy, wait_for, wait_until_read
 
 pytestmark = pytest.mark.integration
 FACTORY = "tests.fake_runtime:open_runtime"
@@ -32,34 +31,31 @@ def corner(colour: tuple[int, int, int]) -> np.ndarray:
     return np.full((SIZE, SIZE, 3), colour, np.uint8)
 
 
-def metric(server: LiveServer, name: str) -> float:
-    found = re.search(rf"^trades_bob_{re.escape(name)} (\S+)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
-def test_a_killed_worker_is_seen_and_replaced(server: LiveServer) -> None:
-    pid = server.worker_pid()
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not server.is_ready(), 2)
-    assert httpx.get(f"{server.url}/livez").status_code == 200
-    assert ask(server).json() == {"label": "bird"}  # asked without a worker, answered by the next one
-    server.wait_ready()
-    assert server.worker_pid() != pid
-    assert metric(server, "worker_restarts") == 1
+def test_a_killed_worker_is_seen_and_replaced(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, FAKE_OPEN_S=2) as server:
+        pid = server.worker_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not server.is_ready())
+        reason = httpx.get(f"{server.url}/readyz").json()["detail"]
+        assert reason in ("Not ready: the worker is being restarted.", "Not ready: the model is being loaded.")
+        assert httpx.get(f"{server.url}/livez").status_code == 200
+        assert ask(server).json() == {"label": "bird"}  # asked without a worker, answered by the next one
+        server.wait_ready()
+        assert server.worker_pid() != pid
+        assert server.metric("worker_restarts") == 1
 
 
 def test_a_stopped_worker_is_not_ready(server: LiveServer) -> None:
-    os.kill(server.worker_pid(), signal.SIGSTOP)
-    wait_for(lambda: not server.is_ready(), 2.5)
-    assert "no sign of life" in httpx.get(f"{server.url}/readyz").json()["detail"]
-    os.kill(server.worker_pid(), signal.SIGCONT)
-    wait_for(server.is_ready, 5)
+    with server.worker_stopped():
+        wait_for(lambda: not server.is_ready())
+        assert "no sign of life" in httpx.get(f"{server.url}/readyz").json()["detail"]
+    wait_for(server.is_ready)
 
 
 def test_a_hanging_worker_is_replaced(bundle: Path) -> None:
     with live_server(bundle, bundle, FACTORY, worker_timeout_s=1) as server, ThreadPoolExecutor() as pool:
         hanging = pool.submit(ask, server, corner(HANG))
-        wait_for(lambda: '"worker hangs"' in server.log, 10)
+        wait_for(lambda: '"worker hangs"' in server.log)
         assert ask(server).json() == {"label": "bird"}
         assert hanging.result().status_code == 503
 
@@ -84,60 +80,65 @@ def test_a_picture_that_kills_the_worker_spares_its_neighbours(server: LiveServe
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:trades-bob:unavailable")
         assert [one.result().json() for one in neighbours] == [{"label": "bird"}] * 6
     assert ask(server).json() == {"label": "bird"}
-    assert metric(server, "images_in_house") == 0
+    assert server.metric("images_in_house") == 0
 
 
-def test_dispatched_at_once_when_idle_and_together_when_busy(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=0.3) as server, ThreadPoolExecutor(16) as pool:
-        started = time.monotonic()
-        ask(server)
-        assert time.monotonic() - started < 0.6
-        assert (metric(server, "batch_size_count"), metric(server, "batch_size_sum")) == (1, 1)
-        answers = [pool.submit(ask, server) for _ in range(9)]
+def test_dispatched_at_once_when_idle_and_together_when_busy(server: LiveServer) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        with server.worker_stopped():
+            answers = [pool.submit(ask, server)]
+            wait_for(lambda: server.metric("images_in_house") == 1)
+            answers += [pool.submit(ask, server) for _ in range(8)]
+            wait_for(lambda: server.metric("images_in_house") == 9)
         assert {answer.result().status_code for answer in answers} == {200}
-        assert metric(server, "batch_size_count") <= 4
-        assert metric(server, "batch_size_sum") == 10
+    assert (server.metric("batch_size_count"), server.metric("batch_size_sum")) == (2, 9)
 
 
 def test_a_full_server_says_so(bundle: Path) -> None:
-    settings = {"max_queue": 8, "FAKE_DELAY_S": 1}
-    with live_server(bundle, bundle, FACTORY, **settings) as server, ThreadPoolExecutor(24) as pool:
-        answers = [answer.result() for answer in [pool.submit(ask, server) for _ in range(24)]]
+    with live_server(bundle, bundle, FACTORY, max_queue=8) as server, ThreadPoolExecutor(24) as pool:
+        with server.worker_stopped():
+            asked = [pool.submit(ask, server) for _ in range(24)]
+            wait_for(lambda: sum(answer.done() for answer in asked) >= 16)
+        answers = [answer.result() for answer in asked]
         refused = [answer for answer in answers if answer.status_code == 503]
         assert {answer.status_code for answer in answers} == {200, 503}
-        assert len(refused) >= 8
+        assert len(refused) == 16
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert ask(server, np.stack([square("bird")] * 9)).status_code == 413  # never more than the queue holds
         assert ask(server).status_code == 200
 
 
 def test_a_deadline(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, request_timeout_s=0.5, FAKE_DELAY_S=1.5) as server:
-        started = time.monotonic()
-        answer = ask(server)
-        assert (answer.status_code, time.monotonic() - started < 1.4) == (503, True)
-        wait_for(lambda: metric(server, "images_in_house") == 0, 5)
+    with live_server(bundle, bundle, FACTORY, request_timeout_s=0.5) as server:
+        with server.worker_stopped():  # which would never answer
+            answer = ask(server)
+        assert (answer.status_code, answer.json()["detail"]) == (503, "The time for this request is over.")
+        wait_for(lambda: server.metric("images_in_house") == 0)
 
 
-def test_work_of_vanished_clients_is_dropped(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=0.5) as server:
-        body = npy(np.stack([square("bird")] * 40))
+def test_work_of_vanished_clients_is_dropped(server: LiveServer) -> None:
+    body = npy(np.stack([square("bird")] * 40))
+    with server.worker_stopped():
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(npy_head("/predict/batch", len(body)) + body)
-            wait_for(lambda: metric(server, "images_in_house") == 40, 5)
-        wait_for(lambda: metric(server, "images_in_house") == 0, 2)  # 40 images would take 2.5 s
-        assert metric(server, "disconnects_total") == 1
-        assert metric(server, "batch_size_sum") <= 16
+            wait_for(lambda: server.metric("images_in_house") == 40)
+        wait_for(lambda: server.metric("disconnects_total") == 1)
+        assert server.metric("images_in_house") == 8  # those in the worker
+    wait_for(lambda: server.metric("images_in_house") == 0)
+    assert server.metric("batch_size_sum") == 8
 
 
-def test_sigterm_drains(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, FAKE_DELAY_S=0.4) as server, ThreadPoolExecutor() as pool:
-        answers = [pool.submit(ask, server, np.stack([square("bird")] * 12)) for _ in range(3)]
-        wait_for(lambda: metric(server, "images_in_house") == 36, 5)
+def test_sigterm_drains(server: LiveServer) -> None:
+    with ThreadPoolExecutor() as pool:
         worker = server.worker_pid()
-        assert server.stop() == 0
+        with server.worker_stopped():
+            answers = [pool.submit(ask, server, np.stack([square("bird")] * 12)) for _ in range(3)]
+            wait_for(lambda: server.metric("images_in_house") == 36)
+            server.process.terminate()
+            wait_for(lambda: "Shutting down" in server.log)
+        assert server.process.wait(timeout=40) == 0
         assert [answer.result().json() for answer in answers] == [{"labels": ["bird"] * 12}] * 3
-        wait_for(lambda: not Path(f"/proc/{worker}").exists(), 5)
+        wait_for(lambda: not Path(f"/proc/{worker}").exists())
 
 
 def test_a_dead_server_takes_its_worker_along(bundle: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_dead_server_takes_its_worker_along(bundle: Path) -> None:
         worker = server.worker_pid()
         server.process.kill()
         server.process.wait()
-        wait_for(lambda: not Path(f"/proc/{worker}").exists(), 5)
+        wait_for(lambda: not Path(f"/proc/{worker}").exists())
 
 
 def test_reload_loses_no_request(bundle: Path) -> None:
@@ -173,7 +174,7 @@ def test_reload_loses_no_request(bundle: Path) -> None:
         asyncio.run(reload(server))
         assert set(statuses) == {200}
         assert httpx.get(f"{server.url}/info").json()["weights_sha256"] == "b" * 64
-        wait_for(lambda: not Path(f"/proc/{old}").exists(), 5)
+        wait_for(lambda: not Path(f"/proc/{old}").exists())
 
 
 def test_a_bad_bundle_does_not_replace_a_good_one(bundle: Path) -> None:
@@ -187,7 +188,7 @@ def test_a_bad_bundle_does_not_replace_a_good_one(bundle: Path) -> None:
 
 @pytest.mark.parametrize("remedy", ["put back", "reloaded"])
 def test_a_worker_that_dies_is_not_replaced_by_one_with_other_weights(bundle: Path, remedy: str) -> None:
-    with live_server(bundle, bundle, FACTORY, request_timeout_s=1) as server:
+    with live_server(bundle, bundle, FACTORY, request_timeout_s=3) as server:
         (bundle / "bundle.json").write_text("b" * 64)
         os.kill(server.worker_pid(), signal.SIGKILL)
         wait_for(lambda: "not the bundle in service any more" in server.log)
@@ -203,7 +204,7 @@ def test_a_worker_that_dies_is_not_replaced_by_one_with_other_weights(bundle: Pa
 
 
 def test_slow_heads_and_bodies(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, header_timeout_s=0.5, body_timeout_s=0.5) as server:
+    with live_server(bundle, bundle, FACTORY, header_timeout_s=1, body_timeout_s=1) as server:
         for sent in (b"", b"POST /predict HTTP/1.1\r\nHost: x\r\n"):
             assert b" 408 " in exchange(server, sent).split(b"\r\n")[0]
         head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: 900\r\n\r\n"
@@ -223,17 +224,17 @@ def test_heads_that_never_end(server: LiveServer) -> None:
 def test_half_closed_sockets_and_silence(server: LiveServer) -> None:
     body = npy(square("bird"))
     for sent in (b"POST /predict HT", npy_head("/predict", len(body)), npy_head("/predict", len(body)) + body[:100]):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
             assert b"cut short" in connection.recv(1000)
     for sent in (b"", npy_head("/predict", len(body)) + body):  # nothing asked; asked, and gone
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
             connection.recv(1000)
     assert ask(server).status_code == 200
-    assert metric(server, "images_in_house") == 0
+    assert server.metric("images_in_house") == 0
 
 
 def test_too_many_connections(bundle: Path) -> None:
@@ -241,9 +242,10 @@ def test_too_many_connections(bundle: Path) -> None:
     with live_server(bundle, bundle, FACTORY, max_connections=5) as server, ExitStack() as stack:
 
         def connect(sent: bytes) -> socket.socket:
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
             connection.sendall(sent)
-            time.sleep(0.1)
+            wait_until_read(connection)
+            time.sleep(0.1)  # the server's clock must tell who came first
             return connection
 
         crowd = [connect(sent) for sent in (b"", b"GET /livez HTT", get, get, get)]
@@ -257,22 +259,24 @@ def test_too_many_connections(bundle: Path) -> None:
 
 
 def test_a_connection_in_use_gives_way_to_none(bundle: Path) -> None:
-    settings = {"max_connections": 5, "FAKE_DELAY_S": 3}
-    with live_server(bundle, bundle, FACTORY, **settings) as server, ThreadPoolExecutor() as pool:
-        body = npy(square("bird"))
-        last = b"Connection: close\r\nContent-Type"
-        asked = [
-            pool.submit(exchange, server, npy_head("/predict", len(body)).replace(b"Content-Type", last) + body)
-            for _ in range(5)
-        ]
-        time.sleep(0.7)
-        assert b" 503 " in exchange(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert all(b" 200 " in answer.result() for answer in asked)
+    body = npy(square("bird"))
+    with live_server(bundle, bundle, FACTORY, max_connections=5) as server, ExitStack() as stack:
+        with server.worker_stopped():
+            crowd = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(5)
+            ]
+            for connection in crowd:
+                connection.sendall(npy_head("/predict", len(body)) + body)
+                wait_until_read(connection)
+            assert b" 503 " in exchange(server, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert all(b" 200 " in connection.recv(1000) for connection in crowd)
 
 
 def test_requests_before_the_model_is_open_take_no_place(bundle: Path) -> None:
     with live_server(bundle, bundle, FACTORY, ready=False, max_queue=4, FAKE_OPEN_S=4) as server:
-        answers = [ask(server) for _ in range(12)]
+        wait_for(lambda: '"worker started"' in server.log)
+        with server.worker_stopped():
+            answers = [ask(server) for _ in range(12)]
         assert {(answer.status_code, answer.json()["detail"]) for answer in answers} == {
             (503, "The model is being loaded.")
         }
@@ -286,14 +290,14 @@ def test_bodies_in_hand_are_bounded(bundle: Path) -> None:
         crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(5)]
         for connection in crowd:
             connection.sendall(head)
-        time.sleep(0.2)
+            wait_until_read(connection)
         assert ask(server, np.zeros((90, 90, 3), np.uint8)).status_code == 200  # announcing shuts nobody out
         crowd[0].sendall(bytes(79_990))
-        time.sleep(0.2)
+        wait_until_read(crowd[0])
         assert ask(server, np.zeros((90, 90, 3), np.uint8)).status_code == 503
         for connection in crowd:
             connection.close()
-        wait_for(lambda: ask(server, np.zeros((90, 90, 3), np.uint8)).status_code == 200, 5)
+        wait_for(lambda: ask(server, np.zeros((90, 90, 3), np.uint8)).status_code == 200)
 
 
 def test_a_body_that_could_never_be_held_is_too_large(bundle: Path) -> None:
@@ -354,7 +358,7 @@ def npy_head(path: str, length: int) -> bytes:
 
 def exchange(server: LiveServer, sent: bytes) -> bytes:
     """Send bytes and read until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         received = b""
         try:
             connection.sendall(sent)

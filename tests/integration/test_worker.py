@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from server.batcher import Job
 from server.engine import Engine
 from server.process import WorkerConfig
 from tests.fake_runtime import HANG, square
@@ -33,7 +34,7 @@ def test_packages_in_the_current_directory_are_not_taken_for_ours(
         engine = engine_for(config)
         engine.start()
         try:
-            await asyncio.wait_for(engine.opened(), 30)
+            await asyncio.wait_for(engine.opened(), 60)
             return engine.restarts
         finally:
             engine.close()
@@ -42,21 +43,27 @@ def test_packages_in_the_current_directory_are_not_taken_for_ours(
 
 
 def test_a_worker_that_is_stuck_in_a_batch_is_not_ready(config: WorkerConfig) -> None:
-    async def reasons() -> list[str | None]:
+    def submit(engine: Engine, colour: object) -> Job:
+        slots = engine.batcher.reserve(1)
+        engine.memory.slots[slots[0]] = colour
+        return engine.batcher.submit(slots)
+
+    async def until(engine: Engine, reason: str | None) -> None:
+        async with asyncio.timeout(30):
+            while engine.not_ready() != reason:
+                await asyncio.sleep(0.02)
+
+    async def run() -> None:
         engine = engine_for(config, request_timeout_s=1)
         engine.start()
-        found = []
         try:
-            await asyncio.wait_for(engine.opened(), 30)
-            for colour in (square("bird")[0, 0], HANG):
-                slots = engine.batcher.reserve(1)
-                engine.memory.slots[slots[0]] = colour
-                engine.batcher.submit(slots)
-                found.append(engine.not_ready())
-                await asyncio.sleep(1.5)
-                found.append(engine.not_ready())
+            await asyncio.wait_for(engine.opened(), 60)
+            await asyncio.wait_for(submit(engine, square("bird")[0, 0]).done, 30)
+            await asyncio.sleep(1.5)  # longer than a batch may take
+            await until(engine, None)
+            submit(engine, HANG)
+            await until(engine, "the worker is stuck in a batch")
         finally:
             engine.close()
-        return found
 
-    assert asyncio.run(reasons()) == [None, None, None, "the worker is stuck in a batch"]
+    asyncio.run(run())

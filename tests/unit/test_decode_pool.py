@@ -68,21 +68,20 @@ def test_an_end_while_decoding_waits_for_nothing_and_keeps_the_slots_that_are_wr
 
         def block(_: Pixels, __: int) -> str:
             begun.set()
-            assert go.wait(10)
+            assert go.wait(30)
             return ""
 
         with decoding_pool(1) as pool:
             work = Work()
             task = asyncio.create_task(work.decode(queue, pool, [block] + [fail] * (3 * TOGETHER - 1), SQUARES))
-            await asyncio.to_thread(begun.wait, 10)
+            await asyncio.to_thread(begun.wait, 30)
             work.end(Unavailable("late"))
             with pytest.raises(Unavailable, match="late"):
                 await task
             await asyncio.sleep(0.01)
             assert queue.in_house == TOGETHER  # the piece that a thread still writes
             go.set()
-        await asyncio.sleep(0.01)
-        assert queue.in_house == 0
+        await until(lambda: queue.in_house == 0)
 
     asyncio.run(run())
 
@@ -98,8 +97,7 @@ def test_an_end_between_decoding_and_the_queue() -> None:
             work.end(Unavailable("late"))
             with pytest.raises(Unavailable, match="late"):
                 await task
-        await asyncio.sleep(0.01)
-        assert queue.in_house == 0
+        await until(lambda: queue.in_house == 0)
 
     asyncio.run(run())
 
@@ -139,7 +137,7 @@ class Gauge:
             with self._lock:
                 self.now += pixels
                 self.most = max(self.most, self.now)
-            assert self.go.wait(10)
+            assert self.go.wait(30)
             with self._lock:
                 self.now -= pixels
             return str(pixels)
@@ -148,7 +146,7 @@ class Gauge:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -211,7 +209,7 @@ def test_a_piece_ends_with_its_request() -> None:
 
         def block(_: Pixels, __: int) -> str:
             begun.set()
-            assert go.wait(10)
+            assert go.wait(30)
             return ""
 
         def count(_: Pixels, __: int) -> str:
@@ -221,7 +219,7 @@ def test_a_piece_ends_with_its_request() -> None:
         with decoding_pool(1) as pool:
             work = Work()
             task = asyncio.create_task(work.decode(queue, pool, [block, count, count, count], SQUARES))
-            await asyncio.to_thread(begun.wait, 10)
+            await asyncio.to_thread(begun.wait, 30)
             work.end(Unavailable("late"))
             with pytest.raises(Unavailable, match="late"):
                 await task

@@ -30,7 +30,7 @@ async def busy_service(tmp_path: Path) -> AsyncIterator[Service]:
     service, go, begun = Service(Settings(decode_threads=1, request_timeout_s=0.1), tmp_path), threading.Event(), []
     memory = SimpleNamespace(slots=np.zeros((8, SIZE, SIZE, 3), np.uint8))
     service.engine = SimpleNamespace(batcher=Batcher(8, 8, lambda *_: None), memory=memory)  # type: ignore[assignment]
-    service._pool.threads.submit(lambda: begun.append(1) or go.wait(20))
+    service._pool.threads.submit(lambda: begun.append(1) or go.wait(30))
     while not begun:
         await asyncio.sleep(0.001)
     yield service
@@ -65,7 +65,7 @@ def test_what_waits_for_a_thread_ends_with_its_request(
         async with busy_service(tmp_path) as service:
             with pytest.raises(error):
                 await asyncio.wait_for(
-                    getattr(service, method)(Headers({"content-type": kind}), receive, "1.2.3.4"), timeout=10
+                    getattr(service, method)(Headers({"content-type": kind}), receive, "1.2.3.4"), timeout=30
                 )
             assert service.budget.held == 0
 

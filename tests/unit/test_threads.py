@@ -26,7 +26,7 @@ def test_calls_are_answered_and_errors_raised() -> None:
 def test_what_is_called_off_is_never_called() -> None:
     async def run() -> None:
         threads, go, called = Threads(1, "test"), threading.Event(), []
-        first = threads.submit(lambda: go.wait(10))
+        first = threads.submit(lambda: go.wait(30))
         second = threads.submit(lambda: called.append(2))
         third = threads.submit(lambda: called.append(3))
         held = weakref.ref(second.call)
@@ -46,7 +46,7 @@ def test_what_is_called_off_is_never_called() -> None:
 def test_what_ends_unheard_is_told_afterwards() -> None:
     async def run() -> None:
         threads, go, told = Threads(1, "test"), threading.Event(), asyncio.Event()
-        task = threads.submit(lambda: go.wait(10))
+        task = threads.submit(lambda: go.wait(30))
         while task._ticket:
             await asyncio.sleep(0.001)
         task.done.cancel()
@@ -54,7 +54,7 @@ def test_what_ends_unheard_is_told_afterwards() -> None:
         task.when_over(told.set)
         assert not told.is_set()
         go.set()
-        await asyncio.wait_for(told.wait(), 10)
+        await asyncio.wait_for(told.wait(), 30)
         assert task.over
         threads.close()
 
@@ -66,5 +66,5 @@ def test_threads_end_at_close() -> None:
     threads.close()
     for thread in threading.enumerate():
         if thread.name.startswith("ending"):
-            thread.join(10)
+            thread.join(30)
             assert not thread.is_alive()
