@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import typer
 
 import trades_bob
+from model.errors import TrainingError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,6 +64,33 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkey
     assert said in shown.err
     assert len(shown.err.splitlines()) == 1
     assert shown.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rank", "way_on"),
+    [
+        (["train", "smoke", "--data", "d"], 0, "; there is no checkpoint in out yet, so the next run begins anew"),
+        (["train", "smoke", "--data", "d"], 1, ""),
+        (["demo"], 0, "; the next demo begins anew"),
+    ],
+)
+def test_a_run_that_is_stopped_says_how_to_go_on_where_it_knows(arguments, rank, way_on, tmp_path, monkeypatch, capfd):
+    """A demo has no `--resume`, and of the processes of a run the first knows what is on its disk."""
+
+    def stopped(*_: object, **__: object) -> None:
+        raise TrainingError("stopped by SIGINT after step 1 of 8")
+
+    monkeypatch.setattr("train.loop.train", stopped)
+    monkeypatch.setattr("train.demo.train", stopped)
+    monkeypatch.setattr("train.demo.synthesize", lambda *_, **__: None)
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["trades-bob", *arguments, "--out", "out"])
+    with pytest.raises(SystemExit) as ended:
+        trades_bob.main()
+    assert ended.value.code == 1
+    assert capfd.readouterr().err.splitlines()[-1] == f"trades-bob: stopped by SIGINT after step 1 of 8{way_on}"
 
 
 @pytest.mark.parametrize(
