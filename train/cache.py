@@ -115,7 +115,7 @@ def _state_of(files: Iterable[Path], size: int) -> str:
     state = hashlib.sha256(str(size).encode())
     for file in files:
         status = file.stat()
-        state.update(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        state.update(os.fsencode(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return state.hexdigest()[:24]
 
 

@@ -47,6 +47,7 @@ def test_every_documented_command_parses(line):
     [
         (["train", "smoke", "--data", "nowhere", "--out", "x"], "nowhere/train/bicycle: no such folder"),
         (["train", "none.toml", "--data", "d", "--out", "x"], "none.toml: no such file; recipes"),
+        (["train", "\x1b[2J.toml", "--data", "d", "--out", "x"], r"\x1b[2J.toml: no such file; recipes"),
         (["train", "smoke", "--data", "d", "--out", "x", "--device", "tpu"], "choose auto, cpu or cuda"),
         (["train", "smoke", "--data", "d", "--out", "x", "--minutes", "0"], "--minutes 0: give more than 0"),
         (["train", "smoke", "--out", "x"], "Missing option '--data'"),
