@@ -26,6 +26,7 @@ from train.official import PER_CLASS, SIDE
 from train.official.download import download, kit_square
 from train.official.fetch import Fetcher, NotServedError
 from train.official.ids import extra_ids, listed_ids
+from train.official.manifest import Manifest, read_manifest
 from train.verify import verify
 
 pytestmark = pytest.mark.integration
@@ -233,6 +234,16 @@ def test_other_addresses_need_another_folder(small: OfficialServer, tmp_path: Pa
         download(tmp_path, ["test"], small.settings())
 
 
+@pytest.mark.parametrize("path", [("../..", "bird", "a" * 16), ("test", "..", "a" * 16), ("test", "bird", "../../me")])
+def test_the_list_of_another_leads_out_of_the_folder_nowhere(path: tuple[str, str, str], tmp_path: Path) -> None:
+    split, name, photo = path
+    manifest = Manifest(sources={}).model_dump()
+    manifest["splits"] = {split: {"bicycle": ["0" * 16], "bird": ["1" * 16], name: [photo]}}
+    (tmp_path / "official.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"official\.json: not what data download wrote"):
+        read_manifest(tmp_path)
+
+
 def test_few_photos_are_under_way(small: OfficialServer, tmp_path: Path) -> None:
     small.delay_s = 0.05
     download(tmp_path, ["test"], small.settings(workers=3))
@@ -296,6 +307,7 @@ def test_boxes_that_are_something_else(small: OfficialServer) -> None:
         for body, said in [
             (b"<html>", "not the Open Images V4 boxes file"),
             (HEADER.encode() + b"a,b,/m/015p6\n", "no box"),
+            (HEADER.encode() + box("../../../home/me/photo", "bird").encode(), "no box: ../../../home/me/photo"),
         ]:
             small.files["/boxes.csv"] = body
             with pytest.raises(DownloadError, match=said):
