@@ -32,7 +32,7 @@ def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright:
     `upright`: whether an EXIF orientation is applied.
     Raises ImageError for anything else, for a truncated file, and for more than `max_pixels` pixels.
     """
-    name = source.name if isinstance(source, Path) else "the picture"
+    name = str(source) if isinstance(source, Path) else "the picture"
     stream = source if isinstance(source, Path) else io.BytesIO(source)
     with _hostile_decoder(name), Image.open(stream, formats=FORMATS) as picture:
         if (pixels := picture.width * picture.height) > max_pixels:
@@ -97,5 +97,7 @@ def _hostile_decoder(name: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise ImageError(f"{name}: {error.strerror}") from error
     except Exception as error:  # decoders raise SyntaxError, struct.error, MemoryError and more
         raise ImageError(f"{name} is no readable PNG, JPEG, WebP or BMP picture") from error

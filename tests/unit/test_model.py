@@ -203,6 +203,12 @@ def test_hostile_pictures_are_refused():
         load_square(encoded(Image.new("RGB", (1, 200)), "PNG"), 32)
 
 
+def test_a_picture_that_is_not_there_is_not_called_unreadable(tmp_path):
+    for path, said in ((tmp_path / "none.png", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(ImageError, match=f"^{path}: {said}$"):
+            read_picture(path)
+
+
 def test_pixels_hash_is_of_the_bytes():
     pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     assert pixels_sha256(pixels) == pixels_sha256(pixels.copy(order="F"))
