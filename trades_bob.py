@@ -47,7 +47,10 @@ def _root(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit 0: done; 2: the user's mistake, one line on stderr; 1: anything else."""
+    """Run the command line. Exit 0: done; 2: the user's mistake, one line on stderr; 1: anything else.
+
+    What a file or folder is refused with, wherever it is met, is a line too.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # the path of a file need not be UTF-8
     try:
@@ -61,6 +64,10 @@ def main() -> None:
         _fail("interrupted", INTERRUPTED)
     except TradesBobError as error:
         _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}", 1)
 
 
 def _fail(message: str, code: int) -> None:

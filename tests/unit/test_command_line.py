@@ -1,5 +1,6 @@
 """The command line: exit codes, one line for a mistake, and that every command in the documents is real."""
 
+import json
 import re
 import shlex
 import signal
@@ -51,6 +52,7 @@ def test_every_documented_command_parses(line):
         (["train", "smoke", "--data", "d", "--out", "x", "--device", "tpu"], "choose auto, cpu or cuda"),
         (["train", "smoke", "--data", "d", "--out", "x", "--minutes", "0"], "--minutes 0: give more than 0"),
         (["train", "smoke", "--out", "x"], "Missing option '--data'"),
+        (["train", ".", "--data", "d", "--out", "x"], "trades-bob: .: Is a directory\n"),
         (["predict", "photo.jpg", "--bundle", "nowhere"], "nowhere/bundle.json: no such file"),
         (["serve", "--bundle", "nowhere"], "nowhere: no bundle there"),
     ],
@@ -65,6 +67,23 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkey
     assert said in shown.err
     assert len(shown.err.splitlines()) == 1
     assert shown.out == ""
+
+
+def test_the_folder_of_a_json_file_is_made_and_what_cannot_be_made_is_one_line(
+    tiny_photos, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr(
+        sys, "argv", ["trades-bob", "data", "verify", str(tiny_photos), "--json", f"{tmp_path}/a/b.json"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        trades_bob.main()
+    assert ended.value.code in (0, None)
+    assert json.loads((tmp_path / "a" / "b.json").read_text())["fit"]
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], f"{tmp_path}/a/b.json/c.json"])
+    with pytest.raises(SystemExit) as ended:
+        trades_bob.main()
+    assert ended.value.code == 1
+    assert capfd.readouterr().err.splitlines()[-1] == f"trades-bob: {tmp_path}/a/b.json: File exists"
 
 
 @pytest.mark.parametrize(
