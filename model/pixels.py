@@ -22,8 +22,17 @@ RESIZE_RULE: Final = (
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS: Final = 40_000_000
 """Pictures with more pixels are refused before they are decoded (a decompression bomb is a few kilobytes)."""
+MAX_BYTES: Final = 2**28
+"""Larger files are not read: no picture of so many pixels in 8 bits a channel has more, and a file of holes any size."""
 MAX_ASPECT: Final = 50
 """Pictures whose sides differ more are refused: a 20,000 x 1 line would be resized to gigabytes."""
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a picture's file. Raises OSError, and ImageError for more than `MAX_BYTES`."""
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ImageError(f"the file has {size} bytes; at most {MAX_BYTES} are read")
+    return path.read_bytes()
 
 
 def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright: bool = True) -> Image.Image:

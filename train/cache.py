@@ -25,7 +25,7 @@ from model.errors import DataError, ImageError
 from model.files import write_json
 from model.labels import CLASSES
 from model.photos import find_photos
-from model.pixels import Pixels, load_square
+from model.pixels import Pixels, load_square, read_content
 from train.digest import DataDigest
 
 CHUNK: Final = 256
@@ -204,5 +204,5 @@ def _decode(picture: Picture, source: Path, size: int) -> tuple[str, Pixels] | N
 
 
 def _decode_file(path: Path, size: int) -> tuple[str, Pixels]:
-    content = path.read_bytes()
+    content = read_content(path)
     return hashlib.sha256(content).hexdigest(), load_square(content, size)

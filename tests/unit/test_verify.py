@@ -70,6 +70,16 @@ def test_a_truncated_photo_is_found(folder: Path) -> None:
     ]
 
 
+def test_a_file_of_holes_is_not_read(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A few bytes of an archive, and more than any memory holds."""
+    (folder / "val" / "bird" / "holes.png").touch()
+    os.truncate(folder / "val" / "bird" / "holes.png", 2**42)
+    said = "the file has 4398046511104 bytes; at most 268435456 are read"
+    assert lines(verify(folder)) == [f"error: cannot be read: val/bird/holes.png: {said}"]
+    assert len(open_cache(folder / "val", 32)) == 16
+    assert f"left out: {folder}/val/bird/holes.png: {said}" in capfd.readouterr().err
+
+
 def test_duplicates_are_told_by_where_they_are(folder: Path) -> None:
     photo = Image.open(folder / "train" / "bird" / "000.png")
     photo.save(folder / "val" / "bird" / "leaked.bmp")  # the same pixels in another format
