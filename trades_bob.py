@@ -1,6 +1,7 @@
 """The command `trades-bob`: joins the commands of the packages and turns errors into one line and an exit code."""
 
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -8,6 +9,7 @@ from attack.check.commands import check
 from attack.commands import attack, predict
 from attack.evaluation.commands import evaluate
 from model.errors import TradesBobError
+from model.text import printable
 from server.commands import make_key, serve
 from train.commands import demo, release, train
 from train.data_commands import data_app
@@ -45,7 +47,12 @@ def _root(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit 0: done; 2: the user's mistake, one line on stderr; 1: anything else."""
+    """Run the command line. Exit 0: done; 2: the user's mistake, one line on stderr; 1: anything else.
+
+    What a file or folder is refused with, wherever it is met, is a line too.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # the path of a file need not be UTF-8
     try:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:  # newer typers answer an interrupt with the code alone
@@ -57,10 +64,14 @@ def main() -> None:
         _fail("interrupted", INTERRUPTED)
     except TradesBobError as error:
         _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}", 1)
 
 
 def _fail(message: str, code: int) -> None:
-    print("trades-bob: " + " ".join(message.split()), file=sys.stderr)
+    print("trades-bob: " + printable(" ".join(message.split())), file=sys.stderr)
     sys.exit(code)
 
 

@@ -1,6 +1,7 @@
 """A whole attack: photos in, `results.json`, PNGs and a page out."""
 
 import hashlib
+import os
 import time
 import zlib
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ class Campaign:
         names = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in chain(self.photos, *self.pools))
         return {
             "settings": asdict(self.settings),
-            "photos": hashlib.sha256(names.encode()).hexdigest(),
+            "photos": hashlib.sha256(os.fsencode(names)).hexdigest(),
             "input_size": self.oracle.input_size,
             "identity": self.oracle.identity,
         }
@@ -110,7 +111,7 @@ class Campaign:
 
     def _plan(self, photo: Photo) -> Plan:
         side = self.oracle.input_size
-        rng = np.random.default_rng([self.settings.seed, zlib.crc32(photo.name.encode())])
+        rng = np.random.default_rng([self.settings.seed, zlib.crc32(os.fsencode(photo.name))])
         clean = load_square(photo.path, side)
         mapped, spatial = None, None
         if self.settings.spatial == "random" and self.bounded:

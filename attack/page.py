@@ -27,7 +27,7 @@ def write_page(out: Path, results: dict[str, Any]) -> None:
         failed=[image for image in images if image["status"] == "failed"],
         charts=charts(images, results["parameters"]["max_l2"], results["parameters"]["max_queries"]),
     )
-    replace_file(out / "index.html", page.encode())
+    replace_file(out / "index.html", page.encode(errors="replace"))
 
 
 def triptychs(out: Path, results: dict[str, Any], most: int = TRIPTYCHS) -> list[dict[str, Any]]:

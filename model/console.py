@@ -10,6 +10,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from model.text import printable
+
 PLAIN_LINE_EVERY_S = 10.0
 _SPEAKS = os.environ.get("RANK", "0") == "0"  # torchrun's
 
@@ -25,7 +27,7 @@ def say(line: str) -> None:
     """One plain line to stderr; stdout is for results. Of the processes of one run only the first speaks."""
     if not _SPEAKS:
         return
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(line)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -41,15 +43,15 @@ def progress(title: str, total: float) -> Iterator[Report]:
 @contextmanager
 def _bar(title: str, total: float) -> Iterator[Report]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, figures="")
+        task = bar.add_task(printable(title), total=total, figures="")
 
         def report(done: float, **figures: str) -> None:
             bar.update(task, completed=done, figures=_joined(figures))

@@ -22,5 +22,6 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace `path` by `value` as indented JSON."""
+    """Replace `path` by `value` as indented JSON; its folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())

@@ -1,6 +1,7 @@
 """What a bundle says of itself, and its weights as bytes that match. No torch here: the CPU service runs without it."""
 
 import hashlib
+import stat
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,6 +14,8 @@ FORMAT_VERSION: Final = 1
 WEIGHTS_FILE: Final = "model.safetensors"
 METADATA_FILE: Final = "bundle.json"
 MAX_METADATA_BYTES: Final = 16 * 2**20
+MAX_WEIGHTS_BYTES: Final = 2**30
+"""Five times the weights of the largest network that a bundle can name."""
 
 
 class Architecture(BaseModel):
@@ -77,7 +80,7 @@ def read_metadata(path: Path, classes: tuple[str, ...] = CLASSES) -> BundleMetad
 
 def read_weights(path: Path, metadata: BundleMetadata) -> bytes:
     """The bytes of `model.safetensors`. Raises BundleError unless they have the hash that `bundle.json` says."""
-    weights = _read(path / WEIGHTS_FILE)
+    weights = _read(path / WEIGHTS_FILE, MAX_WEIGHTS_BYTES)
     digest = hashlib.sha256(weights).hexdigest()
     if digest != metadata.weights_sha256:
         raise BundleError(
@@ -87,10 +90,13 @@ def read_weights(path: Path, metadata: BundleMetadata) -> bytes:
     return weights
 
 
-def _read(file: Path, max_bytes: int | None = None) -> bytes:
+def _read(file: Path, max_bytes: int) -> bytes:
     try:
-        if max_bytes is not None and file.stat().st_size > max_bytes:
-            raise BundleError(f"{file}: {file.stat().st_size} bytes; at most {max_bytes} are read")
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a link to a device or a pipe would be read for ever
+            raise BundleError(f"{file}: is no regular file")
+        if status.st_size > max_bytes:
+            raise BundleError(f"{file}: {status.st_size} bytes; at most {max_bytes} are read")
         return file.read_bytes()
     except FileNotFoundError as error:
         raise BundleError(f"{file}: no such file; a bundle holds {METADATA_FILE} and {WEIGHTS_FILE}") from error

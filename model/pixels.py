@@ -22,8 +22,17 @@ RESIZE_RULE: Final = (
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS: Final = 40_000_000
 """Pictures with more pixels are refused before they are decoded (a decompression bomb is a few kilobytes)."""
+MAX_BYTES: Final = 2**28
+"""Larger files are not read: no picture of so many pixels in 8 bits a channel has more, and a file of holes any size."""
 MAX_ASPECT: Final = 50
 """Pictures whose sides differ more are refused: a 20,000 x 1 line would be resized to gigabytes."""
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a picture's file. Raises OSError, and ImageError for more than `MAX_BYTES`."""
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ImageError(f"the file has {size} bytes; at most {MAX_BYTES} are read")
+    return path.read_bytes()
 
 
 def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright: bool = True) -> Image.Image:
@@ -32,7 +41,7 @@ def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright:
     `upright`: whether an EXIF orientation is applied.
     Raises ImageError for anything else, for a truncated file, and for more than `max_pixels` pixels.
     """
-    name = source.name if isinstance(source, Path) else "the picture"
+    name = str(source) if isinstance(source, Path) else "the picture"
     stream = source if isinstance(source, Path) else io.BytesIO(source)
     with _hostile_decoder(name), Image.open(stream, formats=FORMATS) as picture:
         if (pixels := picture.width * picture.height) > max_pixels:
@@ -97,5 +106,7 @@ def _hostile_decoder(name: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise ImageError(f"{name}: {error.strerror}") from error
     except Exception as error:  # decoders raise SyntaxError, struct.error, MemoryError and more
         raise ImageError(f"{name} is no readable PNG, JPEG, WebP or BMP picture") from error

@@ -115,12 +115,16 @@ class OnnxRuntime(Runtime):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # fatal ones: the others come as exceptions too
         graph = _graph(bundle, metadata)
+        misfit = BundleError(f"{bundle / WEIGHTS_FILE}: tensors whose shapes do not fit the architecture")
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            logits = self.run(np.zeros((1, self.input_size, self.input_size, 3), np.uint8))
         except Exception as error:  # its errors have no common root
-            raise BundleError(f"{bundle / WEIGHTS_FILE}: tensors whose shapes do not fit the architecture") from error
+            raise misfit from error
+        if logits.shape != (1, len(metadata.classes)):
+            raise misfit
 
     def run(self, pixels: Pixels) -> Logits:
         """See `Runtime.run`."""

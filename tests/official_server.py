@@ -41,8 +41,9 @@ def box(photo: str, name: str, width: float = 0.5, height: float = 0.5) -> str:
 class OfficialServer(ThreadingHTTPServer):
     """`files` maps paths to bodies; `faults` maps a path to the faults of its next answers, one each.
 
-    Faults: a status (404, 500, ...), `reset` and `cut` (after half of the body), `silent` (no answer), `drip`,
-    `garbage` (200 with another body). `ranges` and `tags` are what a server may lack.
+    Faults: a status (404, 500, ...), `down` (503, for longer than anybody waits), `reset` and `cut` (after half of the
+    body), `silent` (no answer), `drip`, `garbage` (200 with another body). `ranges` and `tags` are what a server may
+    lack.
     """
 
     daemon_threads = True
@@ -64,8 +65,8 @@ class OfficialServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def settings(self, **changes) -> DownloadSettings:
-        """Settings that point here, impatient."""
-        given = {"timeout_s": 0.5, "photo_timeout_s": 1, "patience_s": 5, "workers": 8, **changes}
+        """Settings that point here, patient enough for a machine with much else to do."""
+        given = {"timeout_s": 60, "photo_timeout_s": 60, "patience_s": 120, "workers": 8, **changes}
         urls = {"ids_url": f"{self.url}/ids", "boxes_url": f"{self.url}/boxes.csv", "images_url": f"{self.url}/train"}
         return DownloadSettings(**(urls | given))
 
@@ -105,12 +106,16 @@ class _Handler(BaseHTTPRequestHandler):
             server.most_in_flight = max(server.most_in_flight, server.in_flight)
             faults = server.faults.get(self.path, [])
             fault = faults.pop(0) if faults else ""
-        try:
-            server.ending.wait(server.delay_s)
-            self._answer(fault)
-        finally:
-            with server.lock:
-                server.in_flight -= 1
+        server.ending.wait(server.delay_s)
+        if fault != "silent":
+            self._no_longer_in_flight()  # before the answer, upon which the client sends the next request
+        self._answer(fault)
+        if fault == "silent":
+            self._no_longer_in_flight()
+
+    def _no_longer_in_flight(self):
+        with self.server.lock:
+            self.server.in_flight -= 1
 
     def _answer(self, fault):
         body = self.server.files.get(self.path)
@@ -119,6 +124,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "silent":
             self.close_connection = True
             self.server.ending.wait(2)
+        elif fault == "down":
+            self._whole(503, b"trouble", retry_after_s=3600)
         elif fault == "garbage":
             self._whole(200, b"<html>sign in</html>")
         elif fault == "drip":
@@ -128,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._whole(200, body)
 
-    def _head(self, status, body):
+    def _head(self, status, body, retry_after_s=None):
         """The status line and headers; the part of the body that a Range asked for."""
         start = 0
         asked = self.headers.get("Range")
@@ -141,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         if self.server.tags:
             self.send_header("ETag", self._tag(body))
+        if retry_after_s is not None:
+            self.send_header("Retry-After", str(retry_after_s))
         self.end_headers()
         return body[start:]
 
@@ -148,8 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _tag(body):
         return f'"{hash(body):x}"'
 
-    def _whole(self, status, body):
-        self.wfile.write(self._head(status, body))
+    def _whole(self, status, body, **headers):
+        self.wfile.write(self._head(status, body, **headers))
 
     def _broken(self, body, fault):
         """The head says all, half comes, then the end: in order (`cut`) or as a reset."""

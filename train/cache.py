@@ -25,7 +25,7 @@ from model.errors import DataError, ImageError
 from model.files import write_json
 from model.labels import CLASSES
 from model.photos import find_photos
-from model.pixels import Pixels, load_square
+from model.pixels import Pixels, load_square, read_content
 from train.digest import DataDigest
 
 CHUNK: Final = 256
@@ -115,7 +115,7 @@ def _state_of(files: Iterable[Path], size: int) -> str:
     state = hashlib.sha256(str(size).encode())
     for file in files:
         status = file.stat()
-        state.update(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        state.update(os.fsencode(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return state.hexdigest()[:24]
 
 
@@ -204,5 +204,5 @@ def _decode(picture: Picture, source: Path, size: int) -> tuple[str, Pixels] | N
 
 
 def _decode_file(path: Path, size: int) -> tuple[str, Pixels]:
-    content = path.read_bytes()
+    content = read_content(path)
     return hashlib.sha256(content).hexdigest(), load_square(content, size)

@@ -1,4 +1,4 @@
-"""The command `trades-bob train`."""
+"""The commands `trades-bob train`, `release` and `demo`."""
 
 import os
 import signal
@@ -30,11 +30,17 @@ def train(
     from dataclasses import asdict
 
     from model.files import write_json
+    from train.checkpoint import way_on
     from train.config import read_config
     from train.loop import train as run_training
 
-    validation = run_training(read_config(run), data, out, resume=resume, device=device, minutes=minutes)
     first = os.environ.get("RANK", "0") == "0"
+    try:
+        validation = run_training(read_config(run), data, out, resume=resume, device=device, minutes=minutes)
+    except TrainingError as error:
+        if not first:  # the first process says it
+            raise
+        raise TrainingError(f"{error}; {way_on(out)}") from error
     if json_file is not None and validation is not None and first:
         write_json(json_file, asdict(validation))
 
@@ -77,7 +83,10 @@ def demo(
     from train.demo import REPORT_FILE
     from train.demo import demo as run_demo
 
-    figures = run_demo(out)
+    try:
+        figures = run_demo(out)
+    except TrainingError as error:
+        raise TrainingError(f"{error}; the next demo begins anew") from error
     print(
         f"{figures.right} of {figures.pictures} unseen pictures right over HTTP ({figures.accuracy:.1%}), "
         f"{figures.abstained} abstained; {figures.adversarial} of {figures.attacked} attacked found adversarial; "

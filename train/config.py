@@ -163,7 +163,7 @@ class OptimizerConfig(Section):
 class ValidationConfig(Section):
     """What is looked at while training goes on, on the `val` photos."""
 
-    every_epochs: float = Field(default=1.0, gt=0)
+    every_epochs: float = Field(default=1.0, gt=0, le=1e6)
     """Epochs between two validations."""
     photos: int = Field(default=200, ge=2)
     """Photos attacked at each, balanced over the classes; clean accuracy takes all."""
@@ -182,9 +182,9 @@ class TrainConfig(Section):
     """Names of the classes by index; the service, the attacks and the evaluation take bicycle and bird alone."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Every random choice follows from it and the step number."""
-    epochs: float = Field(gt=0)
+    epochs: float = Field(gt=0, le=1e6)
     """Passes over as many photos as the training set has."""
-    batch_size: int = Field(default=64, ge=2)
+    batch_size: int = Field(default=64, ge=2, le=2**16)
     """Photos a step over all processes."""
     class_balanced: bool = True
     """Draw as many photos of each class in every step; false draws them as often as the folder holds them."""
@@ -198,7 +198,7 @@ class TrainConfig(Section):
     """A bundle whose weights the run starts from; its input size and its exposure may differ."""
     weights: Literal["random", "imagenet"] = "random"
     """`imagenet` starts from torchvision's pre-trained file."""
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads; 0 leaves torch's choice."""
     precision: Precision = "auto"
     """Of the passes through the network: `bfloat16` is autocast; `auto` takes it where the hardware multiplies it fast
@@ -214,6 +214,8 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes names one twice")
         if self.class_balanced and self.batch_size % 2:
             raise ValueError(f"batch_size = {self.batch_size} must be even: half of each class")
         if self.validation.photos < len(self.classes):
@@ -240,7 +242,9 @@ def read_config(path: Path) -> TrainConfig:
     except FileNotFoundError as error:
         known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
         raise ConfigError(f"{path}: no such file; recipes that can be named: {known}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     return parse_config(table, str(path))
 

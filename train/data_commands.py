@@ -59,10 +59,12 @@ def verify(
 
 def _verify(folder: Path, json_file: Path | None) -> None:
     from model.files import write_json
+    from model.text import printable
     from train.verify import verify as look
 
     found = look(folder)
-    print("\n".join(found.lines()))
+    for line in found.lines():
+        print(printable(line))
     if json_file is not None:
         write_json(json_file, found.as_json())
     if not found.fit:

@@ -28,7 +28,7 @@ from model.labels import ABSTAIN, CLASSES
 from model.photos import Photo, find_photos
 from train.config import RECIPES, read_config
 from train.loop import train
-from train.synthetic import synthesize
+from train.synthetic.writer import partial_of, synthesize
 from train.watch import CURVES_FILE
 
 REPORT_FILE: Final = "index.html"
@@ -110,7 +110,8 @@ def _make_room(out: Path) -> None:
     """An earlier demo is replaced; a folder that holds anything a demo does not make is left alone."""
     if not out.exists():
         return
-    foreign = [*_others(out, MADE), *_others(out / "pictures", PER_CLASS)]
+    unfinished = [partial_of(out / split).name for split in PER_CLASS]
+    foreign = [*_others(out, MADE), *_others(out / "pictures", [*PER_CLASS, *unfinished])]
     if foreign:
         raise DataError(f"{foreign[0]}: not of an earlier demo; choose another --out")
     shutil.rmtree(out)

@@ -1,6 +1,7 @@
 """What tells one set of photos from another: a hash over names and bytes."""
 
 import hashlib
+import os
 
 
 class DataDigest:
@@ -14,7 +15,7 @@ class DataDigest:
 
     def add(self, name: str, content_sha256: str) -> None:
         """The next photo: `bird/0001.jpg` and the hex hash of its file."""
-        self._hash.update(f"{name}\0{content_sha256}\n".encode())
+        self._hash.update(os.fsencode(f"{name}\0{content_sha256}\n"))  # a name need not be UTF-8
 
     def hexdigest(self) -> str:
         """Of the photos so far."""

@@ -21,7 +21,7 @@ from model.vision import torchvision
 from train.batches import Batches
 from train.cache import PhotoCache
 from train.checkpoint import FILE as CHECKPOINT_FILE
-from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, way_on
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.feed import Feed
 from train.folder import held_folder
@@ -73,7 +73,7 @@ def _device(name: str) -> torch.device:
 
 @contextmanager
 def _in_one_line(config: TrainConfig, out: Path) -> Iterator[None]:
-    """Whatever stops a run, a full disk too, is one line; it ends with whether there is a checkpoint to go on from."""
+    """Whatever the machine has too little of is one line."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -83,9 +83,7 @@ def _in_one_line(config: TrainConfig, out: Path) -> Iterator[None]:
             mend = f"{file} is whole, and --resume goes on from it once more is free; lower sizes need another --out"
         raise ConfigError(f"a step with {sizes} needs more memory than the GPU has free; {mend}") from error
     except OSError as error:
-        raise TrainingError(f"{error.filename or out}: {error.strerror or error}; {way_on(out)}") from error
-    except TrainingError as error:
-        raise TrainingError(f"{error}; {way_on(out)}") from error
+        raise TrainingError(f"{error.filename or out}: {error.strerror or error}") from error
 
 
 class Trainer:

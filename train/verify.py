@@ -13,7 +13,7 @@ from model.console import progress
 from model.errors import DataError, ImageError
 from model.labels import CLASSES
 from model.photos import SUFFIXES, Photo
-from model.pixels import pixels_sha256, read_picture, to_square
+from model.pixels import pixels_sha256, read_content, read_picture, to_square
 from train.digest import DataDigest
 from train.official import SIDE
 from train.official.manifest import Manifest, read_manifest
@@ -160,7 +160,7 @@ def _files(directory: Path) -> list[Path]:
 def _look(folder: Path, photo: Photo) -> Look:
     file = photo.path.relative_to(folder).as_posix()
     try:
-        content = photo.path.read_bytes()
+        content = read_content(photo.path)
         picture = read_picture(content)
         square = to_square(picture, SIDE)  # refuses what the cache refuses
         hashes = hashlib.sha256(content).hexdigest(), pixels_sha256(square)

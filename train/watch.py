@@ -8,8 +8,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from model.files import replace_file
+from model.text import printable
 from train.validation import Validation
 
 try:
@@ -107,7 +109,7 @@ def draw_curves(out: Path) -> None:
 
 def print_table(validation: Validation, title: str) -> None:
     """The final table on stdout."""
-    table = Table(title=title)
+    table = Table(title=Text(printable(title)))
     for column in ("val photos", "n", "accuracy @ 100 %", "accuracy @ 80 % coverage"):
         table.add_column(column, justify="left" if column == "val photos" else "right")
     rows = (

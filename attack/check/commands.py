@@ -21,9 +21,10 @@ def check(
     from attack.check.rules import read_rules
     from attack.check.run import check_image, check_url
     from model.files import write_json
+    from model.text import printable
 
     def tell(finding: Finding) -> None:
-        print(finding.line(), flush=True)
+        print(printable(finding.line()), flush=True)
 
     limits = read_rules(rules)
     if "://" in subject:

@@ -50,7 +50,7 @@ def write_page(out: Path, report: dict[str, Any], results: Mapping[str, Result],
         command=command_of(report["settings"]),
         classes=CLASSES,
     )
-    replace_file(out / "index.html", page.encode())
+    replace_file(out / "index.html", page.encode(errors="replace"))
 
 
 def read_report(folder: Path) -> dict[str, Any]:

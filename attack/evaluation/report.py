@@ -4,6 +4,7 @@ N photos of a row.
 """
 
 import hashlib
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -178,7 +179,7 @@ def photos_digest(photos: Sequence[Photo]) -> str:
     """Hex SHA-256 over the names and the bytes of the photos."""
     digest = hashlib.sha256()
     for photo in photos:
-        digest.update(photo.name.encode() + b"\0")
+        digest.update(os.fsencode(photo.name) + b"\0")
         digest.update(hashlib.sha256(photo.path.read_bytes()).digest())
     return digest.hexdigest()
 

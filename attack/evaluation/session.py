@@ -5,6 +5,7 @@ P photos of a chunk, K variants of each, S side.
 
 import hashlib
 import heapq
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -98,7 +99,7 @@ class Session:
 
     def seed_of(self, photo: Photo, purpose: str) -> int:
         """A photo's own seed for one purpose, whatever else is evaluated."""
-        digest = hashlib.sha256(f"{self.seed} {photo.name} {purpose}".encode()).digest()
+        digest = hashlib.sha256(os.fsencode(f"{self.seed} {photo.name} {purpose}")).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
     def chunks(self, photos: Sequence[Photo], most: int | None = None, size: int | None = None) -> Iterator[Chunk]:

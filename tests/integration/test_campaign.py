@@ -126,6 +126,17 @@ def test_killed_and_resumed(pictures, tmp_path):
     assert resumed == whole
 
 
+def test_photos_whose_names_are_not_utf_8_are_attacked_and_told_as_others(pictures, tmp_path):
+    strange = (pictures / "bird" / "0.png").rename(pictures / "bird" / os.fsdecode(b"\xe4.png"))
+    with serving(brightness_rule, SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=60, spatial="none")
+        command = [sys.executable, "-m", "trades_bob", "predict", str(strange), "--endpoint", server.url]
+        strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as in most locales; the locale C lets all pass
+        done = subprocess.run(command, env=strict, capture_output=True, check=False, timeout=120)
+    assert f"bird/{strange.name}" in [image["image"] for image in results["images"] if image["status"] != "failed"]
+    assert done.stdout == os.fsencode(strange) + b"\tbird\n", done.stderr
+
+
 def _wait_for_lines(file: Path, lines: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

@@ -172,9 +172,7 @@ def test_interrupted_it_saves_and_resumes_to_the_same_bits(step, config, finishe
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.Trainer, "_step", interrupted)
-        with pytest.raises(
-            TrainingError, match=rf"stopped by SIGTERM after step {step} of 8; .*checkpoint.pt is whole"
-        ):
+        with pytest.raises(TrainingError, match=f"^stopped by SIGTERM after step {step} of 8$"):
             train(config, tiny_photos, tmp_path)
     train(config, tiny_photos, tmp_path, resume=True)
     expected, found = (load_file(out / "model.safetensors") for out in (finished, tmp_path))
@@ -224,7 +222,7 @@ def test_a_disk_that_is_full_of_metrics_is_one_line(small_disk, config, tiny_pho
     monkeypatch.setattr(loop, "LOG_EVERY_STEPS", 1)
     monkeypatch.setattr(loop, "save_checkpoint", lambda *_: None)
     (small_disk / "ballast").write_bytes(b"\0" * 4096)
-    with pytest.raises(TrainingError, match=r"No space left on device; there is no checkpoint in") as error:
+    with pytest.raises(TrainingError, match=r"No space left on device$") as error:
         train(config, tiny_photos, small_disk)
     assert "\n" not in str(error.value)
     assert str(small_disk) in str(error.value)

@@ -149,6 +149,7 @@ def test_sigterm_of_one_process_stops_both_after_the_same_step_and_saves(config,
     saved = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
     assert f"trades-bob: stopped by SIGTERM after step {saved} of {STEPS}; {way_on(out)}" in said.splitlines(), said
     assert set(re.findall(r"after step (\d+)", said)) == {str(saved)}
+    assert said.count("--resume") == 1, "the first process alone says how to go on"
     assert figures(out)[-1]["step"] == saved
 
 

@@ -24,7 +24,6 @@ from model.metadata import read_metadata
 from tests.runs import RUN, figures, lines, toml
 from train import loop
 from train.cache import open_cache
-from train.checkpoint import way_on
 from train.config import TrainConfig, parse_config, read_config
 from train.loop import train
 from train.release import release
@@ -154,23 +153,22 @@ def test_a_run_draws_its_photos_as_its_toml_says(balanced, tiny_photos, tmp_path
 
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_checkpoint(tiny_photos, tmp_path):
     config = run_config(optimizer={"learning_rate": 1e30, "clip_norm": 1e30, "warmup_epochs": 0, "name": "sgd"})
-    with pytest.raises(TrainingError, match="not finite at step") as error:
+    with pytest.raises(TrainingError, match="not finite at step"):
         train(config, tiny_photos, tmp_path)
-    assert str(error.value).endswith(way_on(tmp_path))
     if (tmp_path / "checkpoint.pt").exists():
         kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
         assert all(tensor.isfinite().all() for tensor in kept["network"].values())
 
 
-@pytest.mark.parametrize(("saved", "said"), [(True, r".*checkpoint.pt is whole"), (False, "there is no checkpoint")])
-def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(saved, said, tiny_photos, tmp_path, monkeypatch):
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_full_disk_is_one_line_and_the_old_checkpoint_stays(saved, tiny_photos, tmp_path, monkeypatch):
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     if saved:
         train(run_config(epochs=1), tiny_photos, tmp_path, minutes=1e-9)
     monkeypatch.setattr("train.checkpoint.replace_file", full)
-    with pytest.raises(TrainingError, match=rf"checkpoint.pt: No space left on device; {said}"):
+    with pytest.raises(TrainingError, match=r"checkpoint.pt: No space left on device$"):
         train(run_config(epochs=1), tiny_photos, tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").exists() == saved
 

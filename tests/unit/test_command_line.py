@@ -1,7 +1,9 @@
 """The command line: exit codes, one line for a mistake, and that every command in the documents is real."""
 
+import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import typer
 
 import trades_bob
+from model.errors import TrainingError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,9 +48,11 @@ def test_every_documented_command_parses(line):
     [
         (["train", "smoke", "--data", "nowhere", "--out", "x"], "nowhere/train/bicycle: no such folder"),
         (["train", "none.toml", "--data", "d", "--out", "x"], "none.toml: no such file; recipes"),
+        (["train", "\x1b[2J.toml", "--data", "d", "--out", "x"], r"\x1b[2J.toml: no such file; recipes"),
         (["train", "smoke", "--data", "d", "--out", "x", "--device", "tpu"], "choose auto, cpu or cuda"),
         (["train", "smoke", "--data", "d", "--out", "x", "--minutes", "0"], "--minutes 0: give more than 0"),
         (["train", "smoke", "--out", "x"], "Missing option '--data'"),
+        (["train", ".", "--data", "d", "--out", "x"], "trades-bob: .: Is a directory\n"),
         (["predict", "photo.jpg", "--bundle", "nowhere"], "nowhere/bundle.json: no such file"),
         (["serve", "--bundle", "nowhere"], "nowhere: no bundle there"),
     ],
@@ -62,6 +67,50 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkey
     assert said in shown.err
     assert len(shown.err.splitlines()) == 1
     assert shown.out == ""
+
+
+def test_the_folder_of_a_json_file_is_made_and_what_cannot_be_made_is_one_line(
+    tiny_photos, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr(
+        sys, "argv", ["trades-bob", "data", "verify", str(tiny_photos), "--json", f"{tmp_path}/a/b.json"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        trades_bob.main()
+    assert ended.value.code in (0, None)
+    assert json.loads((tmp_path / "a" / "b.json").read_text())["fit"]
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], f"{tmp_path}/a/b.json/c.json"])
+    with pytest.raises(SystemExit) as ended:
+        trades_bob.main()
+    assert ended.value.code == 1
+    assert capfd.readouterr().err.splitlines()[-1] == f"trades-bob: {tmp_path}/a/b.json: File exists"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rank", "way_on"),
+    [
+        (["train", "smoke", "--data", "d"], 0, "; there is no checkpoint in out yet, so the next run begins anew"),
+        (["train", "smoke", "--data", "d"], 1, ""),
+        (["demo"], 0, "; the next demo begins anew"),
+    ],
+)
+def test_a_run_that_is_stopped_says_how_to_go_on_where_it_knows(arguments, rank, way_on, tmp_path, monkeypatch, capfd):
+    """A demo has no `--resume`, and of the processes of a run the first knows what is on its disk."""
+
+    def stopped(*_: object, **__: object) -> None:
+        raise TrainingError("stopped by SIGINT after step 1 of 8")
+
+    monkeypatch.setattr("train.loop.train", stopped)
+    monkeypatch.setattr("train.demo.train", stopped)
+    monkeypatch.setattr("train.demo.synthesize", lambda *_, **__: None)
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["trades-bob", *arguments, "--out", "out"])
+    with pytest.raises(SystemExit) as ended:
+        trades_bob.main()
+    assert ended.value.code == 1
+    assert capfd.readouterr().err.splitlines()[-1] == f"trades-bob: stopped by SIGINT after step 1 of 8{way_on}"
 
 
 @pytest.mark.parametrize(

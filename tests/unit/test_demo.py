@@ -27,11 +27,13 @@ def test_a_file_is_no_folder_to_replace(tmp_path):
 
 
 def test_an_earlier_demo_is_replaced(tmp_path, monkeypatch):
+    """Also one that was ended while it drew."""
+
     def drawn(*_: object, **__: object) -> None:
         raise InterruptedError
 
     monkeypatch.setattr(demo, "synthesize", drawn)
-    for name in (*demo.MADE, *(f"pictures/{split}" for split in demo.PER_CLASS)):
+    for name in (*demo.MADE, *(f"pictures/{split}" for split in demo.PER_CLASS), "pictures/val.partial/bird"):
         (tmp_path / "out" / name).mkdir(parents=True, exist_ok=True)
     with pytest.raises(InterruptedError):
         demo.demo(tmp_path / "out")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -127,6 +128,11 @@ def _flip_byte(path, at):
     (path / "model.safetensors").write_bytes(content)
 
 
+def _replace(file):
+    file.unlink()
+    return file
+
+
 def _edit(path, **changes):
     metadata = json.loads((path / "bundle.json").read_text())
     (path / "bundle.json").write_text(json.dumps(metadata | changes))
@@ -141,6 +147,13 @@ def _edit(path, **changes):
         (lambda path: (path / "model.safetensors").unlink(), "no such file"),
         (lambda path: (path / "bundle.json").unlink(), "no such file"),
         (lambda path: (path / "bundle.json").write_text("{"), "bundle.json"),
+        (lambda path: _replace(path / "bundle.json").symlink_to("/dev/null"), "bundle.json: is no regular file"),
+        (
+            lambda path: _replace(path / "model.safetensors").symlink_to("/dev/null"),
+            "model.safetensors: is no regular file",
+        ),
+        (lambda path: os.truncate(path / "bundle.json", 2**40), "1099511627776 bytes; at most 16777216 are read"),
+        (lambda path: os.truncate(path / "model.safetensors", 2**40), "1099511627776 bytes; at most 1073741824"),
         (lambda path: _edit(path, format_version=99), "format_version 99"),
         (lambda path: _edit(path, classes=["bird", "bicycle"]), "classes are"),
         (lambda path: _edit(path, pickle="x"), "pickle"),
@@ -188,6 +201,12 @@ def test_hostile_pictures_are_refused():
         read_picture(good, max_pixels=1000)
     with pytest.raises(ImageError, match="50 times"):
         load_square(encoded(Image.new("RGB", (1, 200)), "PNG"), 32)
+
+
+def test_a_picture_that_is_not_there_is_not_called_unreadable(tmp_path):
+    for path, said in ((tmp_path / "none.png", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(ImageError, match=f"^{path}: {said}$"):
+            read_picture(path)
 
 
 def test_pixels_hash_is_of_the_bytes():

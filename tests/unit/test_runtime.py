@@ -168,6 +168,18 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
         open_runtime(tmp_path, "onnx")
 
 
+@pytest.mark.parametrize(("weights", "biases"), [(2, 3), (3, 3)], ids=["cannot be computed", "three classes"])
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_shapes_that_do_not_fit(kind: str, weights: int, biases: int, tmp_path: Path, capfd) -> None:
+    wrong = network("resnet18")
+    wrong.backbone.fc = torch.nn.Linear(512, weights)
+    wrong.backbone.fc.bias = torch.nn.Parameter(torch.zeros(biases))
+    save_bundle(tmp_path, wrong, BundleMetadata(abstain_below=0, input_size=32))
+    with pytest.raises(BundleError, match="architecture"):
+        open_runtime(tmp_path, kind, threads=1)
+    assert capfd.readouterr().err == "", "nor does the runtime's own log say it"
+
+
 def test_altered_weights(tmp_path: Path) -> None:
     save(tmp_path)
     weights = tmp_path / "model.safetensors"

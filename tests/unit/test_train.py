@@ -305,6 +305,11 @@ def test_accuracy_at_80_leaves_out_the_least_confident():
         ({}, "epochs: Field required"),
         ({"epochs": 1, "batch_size": 7}, "batch_size = 7 must be even"),
         ({"epochs": 1, "seed": 10**30}, "seed: "),
+        ({"epochs": 1e308}, "epochs: "),
+        ({"epochs": 1, "threads": 100_000}, "threads: "),
+        ({"epochs": 1, "batch_size": 10**13}, "batch_size: "),
+        ({"epochs": 1, "validation": {"every_epochs": 1e308}}, "validation.every_epochs: "),
+        ({"epochs": 1, "classes": ["bird", "bird"]}, "classes names one twice"),
         ({"epochs": 1, "augment": {"resolution_min": 0.01}}, "augment.resolution_min: "),
         (
             {"epochs": 1, "classes": ["a", "b", "c"], "validation": {"photos": 2}},

@@ -1,5 +1,6 @@
 """`trades-bob data verify`: each fault of a set is one line, and a sound set has none."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import trades_bob
 from model.errors import DataError
 from train.cache import open_cache
 from train.verify import SHOWN, Verification, verify
@@ -45,12 +47,37 @@ def test_the_digest_is_the_caches_with_a_corrupt_photo_too(folder: Path) -> None
     assert line.startswith("error: cannot be read: train/bird/005.png: ")
 
 
+def test_names_that_are_not_utf_8_or_command_a_terminal_are_read_and_shown(folder, monkeypatch, capfd) -> None:
+    strange = os.fsdecode(b"\xe4\x1b[2J.png")
+    (folder / "train" / "bird" / "005.png").rename(folder / "train" / "bird" / strange)
+    (folder / "val" / "bird" / strange).write_bytes(b"no picture")
+    digests = [open_cache(folder / split, 32).digest for split in ("train", "val")]
+    monkeypatch.setattr(sys, "argv", ["trades-bob", "data", "verify", str(folder)])
+    with pytest.raises(SystemExit):
+        trades_bob.main()
+    shown = capfd.readouterr()
+    assert [line.rpartition(" ")[2] for line in shown.out.splitlines()[:2]] == digests
+    assert r"error: cannot be read: val/bird/\udce4\x1b[2J.png: the picture" in shown.out
+    assert rf"left out: {folder}/val/bird/\udce4\x1b[2J.png: the picture" in shown.err
+    assert "\x1b" not in shown.out + shown.err
+
+
 def test_a_truncated_photo_is_found(folder: Path) -> None:
     path = folder / "val" / "bird" / "000.png"
     path.write_bytes(path.read_bytes()[:-300])
     assert lines(verify(folder)) == [
         "error: cannot be read: val/bird/000.png: the picture is no readable PNG, JPEG, WebP or BMP picture"
     ]
+
+
+def test_a_file_of_holes_is_not_read(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A few bytes of an archive, and more than any memory holds."""
+    (folder / "val" / "bird" / "holes.png").touch()
+    os.truncate(folder / "val" / "bird" / "holes.png", 2**42)
+    said = "the file has 4398046511104 bytes; at most 268435456 are read"
+    assert lines(verify(folder)) == [f"error: cannot be read: val/bird/holes.png: {said}"]
+    assert len(open_cache(folder / "val", 32)) == 16
+    assert f"left out: {folder}/val/bird/holes.png: {said}" in capfd.readouterr().err
 
 
 def test_duplicates_are_told_by_where_they_are(folder: Path) -> None:

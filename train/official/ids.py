@@ -7,7 +7,7 @@ from typing import Final
 from model.console import progress
 from model.errors import DownloadError
 from model.labels import CLASSES
-from train.official import PER_CLASS
+from train.official import ID_PATTERN, PER_CLASS
 from train.official.fetch import Fetcher
 
 OPEN_IMAGES_CLASS: Final[dict[bytes, str]] = {b"/m/0199g": "bicycle", b"/m/015p6": "bird"}
@@ -26,7 +26,7 @@ def listed_ids(fetcher: Fetcher, class_name: str) -> tuple[list[str], list[str]]
     url = f"{fetcher.settings.ids_url}/{class_name}_image_ids.csv"
     ids = fetcher.get(url).decode("utf-8", "replace").split()
     test, train = PER_CLASS["test"], PER_CLASS["train"]
-    wrong = next((line for line in ids if not re.fullmatch(r"[0-9a-f]{16}", line)), None)
+    wrong = next((line for line in ids if not re.fullmatch(ID_PATTERN, line)), None)
     if wrong is not None or len(set(ids)) != len(ids) or len(ids) < test + train:
         reason = f"{wrong[:40]!r} is no id" if wrong else f"{len(set(ids))} ids, {test + train} are needed"
         raise DownloadError(f"{url}: not the kit's list of ids ({reason}); see TRADES_BOB_DOWNLOAD_IDS_URL")
@@ -58,6 +58,8 @@ def large_boxes(lines: Iterable[bytes], source: str) -> Iterator[tuple[str, str]
         try:
             left, right, top, bottom = (float(field) for field in fields[4:8])
             photo = fields[0].decode("ascii")
+            if not re.fullmatch(ID_PATTERN, photo):
+                raise ValueError("a file of that name could lie anywhere")
         except ValueError as error:
             raise DownloadError(f"{source}: a line that is no box: {line[:60].decode(errors='replace')}") from error
         if (right - left) * (bottom - top) > MIN_AREA:

@@ -3,14 +3,17 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from model.errors import DataError
 from model.files import write_json
+from model.labels import CLASSES
+from train.official import ID_PATTERN, SPLITS
 
 FILE = "official.json"
+Ids = dict[str, list[Annotated[str, Field(pattern=f"^{ID_PATTERN}$")]]]
 
 
 class Place(NamedTuple):
@@ -34,10 +37,18 @@ class Manifest(BaseModel):
     version: Literal["0.0.4"] = "0.0.4"
     sources: dict[str, str]
     """The addresses that the ids came from."""
-    splits: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
+    splits: dict[str, Ids] = Field(default_factory=dict)
     """Split -> class -> ids, in the order of the set."""
     missing: dict[str, str] = Field(default_factory=dict)
     """File of a photo that could not be had -> reason."""
+
+    @field_validator("splits")
+    @classmethod
+    def _of_this_set(cls, splits: dict[str, Ids]) -> dict[str, Ids]:
+        """Splits, classes and ids are parts of paths: another's file may name none but these."""
+        if splits.keys() - set(SPLITS) or any(ids.keys() != set(CLASSES) for ids in splits.values()):
+            raise ValueError("no splits of this set")
+        return splits
 
     def places(self, split: str) -> Iterator[Place]:
         """The photos of a split."""

@@ -32,7 +32,7 @@ def synthesize(out: Path, per_class: int, size: int = 224, seed: int = 0) -> Non
     something already, and for a number out of range.
     """
     _check(out, per_class, size, seed)
-    partial = out.with_name(out.name + ".partial")
+    partial = partial_of(out)
     try:
         _clear(partial)
         for name in CLASSES:
@@ -45,6 +45,11 @@ def synthesize(out: Path, per_class: int, size: int = 224, seed: int = 0) -> Non
         raise TrainingError("a process that draws pictures died: is there enough memory?") from error
     except OSError as error:
         raise DataError(f"cannot write to {out}: {error.strerror or error}") from error
+
+
+def partial_of(out: Path) -> Path:
+    """Where the pictures of `out` are drawn; a process that is ended leaves it."""
+    return out.with_name(out.name + ".partial")
 
 
 def _check(out: Path, per_class: int, size: int, seed: int) -> None:
