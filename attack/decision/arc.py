@@ -30,7 +30,9 @@ class ArcSearch:
         self.problem, self.tolerance, self.share = problem, tolerance, FIRST_SHARE
 
     def nearer(self, point: Vector, normal: Vector) -> Generator[Pixels, Hits, Vector]:
-        """(D,) a wrongly answered lattice point as near as the arc from `point` towards `normal` goes.
+        """(D,) a point as near as the arc from `point` towards `normal` goes whose rounded picture is answered wrongly.
+
+        It is not rounded itself: the steps would add up what rounding adds to the distance.
 
         Differs from the paper in that the first angles are about the one that the normal predicts, less what it
         promised too much before, not 45 degrees, the bracket grows from there, and two angles travel together: a third
@@ -49,14 +51,13 @@ class ArcSearch:
         wrong, right, best = 0.0, math.pi / 2, point
         angles = [predicted * self.share * part for part in FIRST]
         for _ in range(MAX_ROUNDS):
-            ends = [self.problem.original + on_arc(radius, across, length, angle) for angle in angles]
-            probes = np.stack([to_lattice(end) for end in ends])
-            hits = yield probes
-            for angle, probe, hit in zip(angles, probes, hits.tolist(), strict=True):
+            ends = [np.clip(self.problem.original + on_arc(radius, across, length, angle), 0, 255) for angle in angles]
+            hits = yield np.stack([to_lattice(end.copy()) for end in ends])
+            for angle, end, hit in zip(angles, ends, hits.tolist(), strict=True):
                 if not hit:
                     right = angle
                     break
-                wrong, best = angle, probe.astype(np.float32)
+                wrong, best = angle, end
             if math.cos(wrong) - math.cos(right) < self.tolerance * math.cos(wrong):
                 break
             angles = _next_angles(angles, wrong, right)

@@ -1,7 +1,9 @@
-"""The best mix: two beliefs about the normal, one in the low and one in the middle frequencies, take turns by success.
+"""The best mix: two beliefs about the normal, of low and of middle frequencies, and averaging take turns by success.
 
 A robust network's normal lies in the low frequencies, an undefended one's also in the middle ones; which, is found by
-trying. Steps are those of `regression`; the queries are counted, so that a budget ends with a finished search.
+trying. Where both are stuck, as on a plain ground that the network has learned for its class, averaging over all
+frequencies goes on. A belief steps as `regression` does; queries are counted, so that a budget ends with a finished
+search.
 N probes, D values of a picture, d coefficients.
 """
 
@@ -10,6 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from attack.decision.averaging import AveragingParameters, AveragingStepper
 from attack.decision.problem import Attack, Hits, Problem, norm
 from attack.decision.regression import LOW, Band, StepParameters, Stepper
 from attack.decision.starts import best_start, near_copies
@@ -26,24 +29,31 @@ class AutoParameters:
     """Of the beliefs that take turns."""
     steps: StepParameters = field(default_factory=StepParameters)
     """Of each belief."""
+    averaging: AveragingParameters = field(default_factory=AveragingParameters)
+    """Of the steps in all frequencies."""
+    expected_gain: float = 1e-4
+    """Of a query of them, in the logarithm of the distance: once both beliefs gain less, they are tried."""
     search: int = 10
     """Queries kept for the last search on the semicircle."""
 
 
 def auto(problem: Problem, parameters: AutoParameters | None = None) -> Attack:
-    """Start as near as may be; then the belief that last gained most per query says where to go next."""
+    """Start as near as may be; then the way that of late gained most per query is gone on."""
     p = parameters or AutoParameters()
     meter = _Meter(problem.budget - 2)  # the clean photo and its map
     point = yield from meter.counted(best_start(problem, copies=near_copies(problem)))
     if point is None:
         return
-    steppers = [Stepper(problem, point, band, p.steps) for band in p.bands]
-    gains = [math.inf] * len(steppers)  # logarithm of the distance, per query: unknown counts as best
+    beliefs = [Stepper(problem, point, band, p.steps) for band in p.bands]
+    steppers: list[Stepper | AveragingStepper] = [*beliefs, AveragingStepper(problem, p.averaging)]
+    # Logarithm of the distance, per query. Of a belief that was never tried the best is expected.
+    gains = [math.inf] * len(beliefs) + [p.expected_gain]
     while (distance := norm(point - problem.original)) >= 1:
         best = gains.index(max(gains))
         before = meter.left
         point = yield from meter.counted(steppers[best].step(point, distance, meter.left - p.search))
-        gains[best] = math.log(distance / max(norm(point - problem.original), 1)) / (before - meter.left)
+        gain = math.log(distance / max(norm(point - problem.original), 1)) / (before - meter.left)
+        gains[best] = gain if math.isinf(gains[best]) else (gains[best] + gain) / 2
         for stepper in steppers:
             stepper.moved()
 

@@ -13,6 +13,8 @@ from attack.decision.problem import Vector
 CHANNELS: Final = 3
 AXES: Final = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32)
 """Colour axes: brightness, red against blue, green against both."""
+MIDDLE: Final = 0.35
+"""Standard deviation, in sides, of the bell over a picture that the normal's energy is expected to follow."""
 COLOUR_VARIANCES: Final = (1.0, 0.11, 0.06)
 """Share of the normal's energy along each axis, relative to brightness (medians over a classifier's gradients)."""
 
@@ -60,19 +62,33 @@ class Coordinates:
         self.prior: Vector = variances[row, column, axis].astype(np.float32)
         self.basis = low_frequency(side, int(max(row.max(), column.max())) + 1)
         self.places = (row * self.basis.frequencies + column) * CHANNELS + axis
+        self.weights = middle(side)
         self.axes: Vector = (AXES / np.linalg.norm(AXES, axis=1, keepdims=True)).astype(np.float32)
 
     def expand(self, coefficients: Vector) -> Vector:
-        """(N, d) -> (N, D), lengths kept."""
+        """(N, d) -> (N, D), lengths about kept."""
         full = np.zeros((len(coefficients), self.basis.dim), np.float32)
         full[:, self.places] = coefficients
-        return self.basis.expand((full.reshape(-1, CHANNELS) @ self.axes).reshape(len(full), -1))
+        pictures = self.basis.expand((full.reshape(-1, CHANNELS) @ self.axes).reshape(len(full), -1))
+        pictures *= self.weights
+        return pictures
 
     def reduce(self, pictures: Vector) -> Vector:
         """(N, D) -> (N, d)."""
-        full = self.basis.reduce(pictures).reshape(-1, CHANNELS) @ self.axes.T
+        full = self.basis.reduce(pictures * self.weights).reshape(-1, CHANNELS) @ self.axes.T
         coefficients: Vector = full.reshape(len(pictures), -1)[:, self.places]
         return coefficients
+
+
+@cache
+def middle(side: int) -> Vector:
+    """(D,) weights of root mean square 1: more in the middle of a picture, where its object is."""
+    place = (np.arange(side) + 0.5) / side - 0.5
+    bell = np.exp(-(place**2) / (4 * MIDDLE**2))
+    weights = np.repeat(np.outer(bell, bell).ravel(), CHANNELS)
+    weights /= np.sqrt((weights**2).mean())
+    scaled: Vector = weights.astype(np.float32)
+    return scaled
 
 
 @cache
