@@ -46,14 +46,16 @@ def auto(problem: Problem, parameters: AutoParameters | None = None) -> Attack:
         return
     beliefs = [Stepper(problem, point, band, p.steps) for band in p.bands]
     steppers: list[Stepper | AveragingStepper] = [*beliefs, AveragingStepper(problem, p.averaging)]
-    # Logarithm of the distance, per query. Of a belief that was never tried the best is expected.
+    # Logarithm of the distance, per query: expected of what was not tried yet, else of the last steps.
     gains = [math.inf] * len(beliefs) + [p.expected_gain]
+    tried = set[int]()
     while (distance := norm(point - problem.original)) >= 1:
         best = gains.index(max(gains))
         before = meter.left
         point = yield from meter.counted(steppers[best].step(point, distance, meter.left - p.search))
         gain = math.log(distance / max(norm(point - problem.original), 1)) / (before - meter.left)
-        gains[best] = gain if math.isinf(gains[best]) else (gains[best] + gain) / 2
+        gains[best] = (gains[best] + gain) / 2 if best in tried else gain
+        tried.add(best)
         for stepper in steppers:
             stepper.moved()
 

@@ -16,6 +16,8 @@ SPAN: Final = 512
 CUTOFF: Final = 0.5
 """Frequency, in half periods a pixel, beyond which a normal has little energy: a ResNet's first layer has stride 2."""
 STEEPNESS: Final = 8
+WIDTH: Final = 0.35
+"""Of the bell that a normal's energy is expected to follow; see `middle`."""
 Place = tuple[int, int, np.float32]
 """Row, column and sign of a window."""
 
@@ -29,7 +31,7 @@ class Texture:
     def __init__(self, side: int) -> None:
         self.side = side
         white = np.random.Generator(np.random.SFC64(0)).standard_normal((SPAN + side, SPAN + side, 3), np.float32)
-        self.weights = middle(side).reshape(side, side, 3)
+        self.weights = middle(side, WIDTH).reshape(side, side, 3)
         self.field = _shaped(white, 0.5)
         self.field /= np.sqrt((self.field**2).mean() * (self.weights**2).sum())
 

@@ -1,5 +1,7 @@
 """Label-only attacks on boundaries whose nearest point is known; no probe leaves the lattice."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +9,12 @@ from hypothesis import strategies as st
 
 from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.arc import ArcSearch
+from attack.decision.auto import AutoParameters, auto
 from attack.decision.boundary import BoundaryParameters, _Walk
 from attack.decision.problem import Problem, distances, to_lattice
 from attack.decision.starts import best_start, find_start, near_copies
+from attack.decision.subspace import coordinates, middle
+from attack.decision.texture import texture
 
 SIDE = 6
 DIM = 3 * SIDE * SIDE
@@ -167,6 +172,59 @@ def test_auto_finds_a_normal_of_the_middle_frequencies_that_regression_misses():
     assert _sharp(ATTACKS["auto"], 400)[0] < 1.3 < _sharp(ATTACKS["regression"], 400)[0]
 
 
+def _fine(attack, budget: int) -> float:
+    """Distance over the nearest after the budget; wrong beyond a ripple finer than either belief of `auto` knows."""
+    side = 64
+    wave = np.cos(np.pi / side * (np.arange(side) + 0.5) * 30)[:, None] * np.cos(np.arange(side) / side)
+    normal = np.repeat(wave.ravel(), 3) * middle(side, 0.5)
+    normal /= np.linalg.norm(normal)
+    original = np.full(3 * side**2, 127, np.float32)
+    photo = to_lattice((original + 2000 * normal + np.linspace(-60, 60, len(original))).astype(np.float32))
+    problem = Problem(original, side, np.random.default_rng(0), lambda: iter([photo] * 12), budget)
+    course, asked, best = attack(problem), 0, np.inf
+    probes = next(course)
+    while asked + len(probes) <= budget:
+        asked += len(probes)
+        hits = (probes - original) @ normal > 400
+        best = min([best, *distances(problem, probes[hits]).tolist()])
+        probes = course.send(hits)
+    return best / 400
+
+
+def test_auto_goes_on_in_all_frequencies_where_its_beliefs_are_stuck():
+    beliefs = partial(auto, parameters=AutoParameters(expected_gain=-1))
+    assert _fine(auto, 1500) < 0.85 * _fine(beliefs, 1500)
+
+
+def test_a_texture_has_a_normals_spectrum_and_lies_in_the_middle():
+    side = 32
+    field = texture(side)
+    places = field.places(np.random.default_rng(0), 200)
+    squares = np.stack([field.direction(place) for place in places]).reshape(-1, side, side, 3)
+    assert (squares**2).sum((1, 2, 3)).mean() == pytest.approx(1, abs=0.1)
+    energy = (np.abs(np.fft.fft2(squares.sum(3))) ** 2).mean(0)
+    f = 2 * np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side)))
+    assert energy[f > 0.75].mean() < 0.02 * energy[f < 0.4].mean()
+    assert (squares**2).mean(0)[:4, :4].mean() < 0.5 * (squares**2).mean(0)[14:18, 14:18].mean()
+
+
+def test_the_normal_of_a_texture_is_found_by_the_signs_of_few_probes():
+    """160 answers say more of a smooth normal of 3,072 values than that many of white noise could, which is 0.18."""
+    field = texture(32)
+    normal = field.direction(field.places(np.random.default_rng(1), 1)[0])
+    directions = [field.direction(place) for place in field.places(np.random.default_rng(2), 160)]
+    found = field.normal(np.sum([np.sign(direction @ normal) * direction for direction in directions], axis=0))
+    assert found @ normal / np.linalg.norm(normal) > 0.4
+
+
+def test_coordinates_and_pictures_are_adjoint():
+    space, rng = coordinates(16, 60, 8, 1), np.random.default_rng(0)
+    numbers, picture = rng.standard_normal((1, 60), np.float32), rng.standard_normal((1, 768), np.float32)
+    assert (space.expand(numbers) @ picture.T)[0, 0] == pytest.approx(
+        (numbers @ space.reduce(picture).T)[0, 0], rel=1e-4
+    )
+
+
 @pytest.mark.parametrize("budget", [130, 155, 180, 205])
 def test_auto_ends_its_budget_with_a_finished_search(budget):
     """What the budget cuts off is a search that had room for all its queries, never a chunk about a point."""
@@ -241,7 +299,10 @@ def test_angles_of_the_arc_travel_together():
         _answered(course, next(course), lambda probes: sizes.append(len(probes)) or wrong(probes.astype(float)))
     assert max(sizes) > 1
     assert len(sizes) <= 6
-    assert distances(problem, end.value.value[None])[0] < 1.1 * distance
+    found = end.value.value
+    assert distances(problem, found[None])[0] < 1.1 * distance
+    assert wrong(np.rint(found)[None])[0]
+    assert (found != np.rint(found)).any(), "rounding is not added up"
 
 
 def test_the_arc_expects_what_earlier_ones_bore():
