@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.error import URLError
 
@@ -17,7 +16,7 @@ from safetensors.torch import load_file
 from model.architecture import Architecture, PixelClassifier
 from model.errors import DataError, TrainingError
 from model.vision import torchvision
-from tests.runs import RUN, figures, lines, toml
+from tests.runs import PROGRAM, ROOT, RUN, figures, lines, run, toml
 from train import checkpoint, loop
 from train.config import parse_config
 from train.loop import train
@@ -46,7 +45,7 @@ def finished(config, tiny_photos, tmp_path_factory):
 
 def command(data: Path, out: Path, *options: str) -> list[str]:
     (out.parent / "run.toml").write_text(toml(SHORT))
-    program = [sys.executable, "-m", "trades_bob", "train", str(out.parent / "run.toml")]
+    program = [sys.executable, str(PROGRAM), "train", str(out.parent / "run.toml")]
     return [*program, "--data", str(data), "--out", str(out), *options]
 
 
@@ -115,17 +114,16 @@ def test_tensorboard_shows_the_run_once(config, tiny_photos, tmp_path, monkeypat
 def test_a_second_run_on_the_folder_is_one_line_and_harms_nothing(tiny_photos, tmp_path):
     """The first is stopped in the midst of its run, then killed: `--resume` goes on at once."""
     out = tmp_path / "out"
-    first = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SIGNAL": "SIGSTOP 3"}
+    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    first = subprocess.Popen(command(tiny_photos, out), env=environment, **quiet)
     try:
-        wait_for_lines(out)
-        first.send_signal(signal.SIGSTOP)
+        assert os.WIFSTOPPED(os.waitpid(first.pid, os.WUNTRACED)[1])
         left = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
         half = out / ".checkpoint.pt.abcd"  # what the first would be writing
         half.write_bytes(b"half a checkpoint")
         for options in ([], ["--resume"]):
-            second = subprocess.run(
-                command(tiny_photos, out, *options), capture_output=True, text=True, check=False, timeout=120
-            )
+            second = run(command(tiny_photos, out, *options))
             assert second.returncode == 2
             (line,) = second.stderr.splitlines()
             assert line == f"trades-bob: {out}: another run is writing there; wait for its end, or choose another --out"
@@ -138,26 +136,14 @@ def test_a_second_run_on_the_folder_is_one_line_and_harms_nothing(tiny_photos, t
     assert not half.exists()
 
 
-def wait_for_lines(out: Path) -> None:
-    """Until the run has done a step."""
-    deadline = time.monotonic() + 120
-    while not lines(out) and time.monotonic() < deadline:
-        time.sleep(0.05)
-
-
 def test_sigterm_saves_and_is_one_line(tiny_photos, tmp_path):
     out = tmp_path / "out"
-    process = subprocess.Popen(command(tiny_photos, out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    wait_for_lines(out)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    saved = torch.load(out / "checkpoint.pt", weights_only=True)["step"]
-    expected = (
-        f"stopped by SIGTERM after step {saved} of 8; {out / 'checkpoint.pt'} is whole, and --resume goes on from it"
-    )
-    assert said.splitlines()[-1] == f"trades-bob: {expected}"
-    assert "Traceback" not in said
+    done = run(command(tiny_photos, out), SIGNAL="SIGTERM 3")
+    assert done.returncode == 1
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 3
+    expected = f"stopped by SIGTERM after step 3 of 8; {out / 'checkpoint.pt'} is whole, and --resume goes on from it"
+    assert done.stderr.splitlines()[-1] == f"trades-bob: {expected}"
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("step", [3, 8])
@@ -190,12 +176,12 @@ def test_interrupted_it_saves_and_resumes_to_the_same_bits(step, config, finishe
 def test_a_disk_that_takes_no_more_is_one_line(limit, code, said, tiny_photos, tmp_path):
     done = subprocess.run(
         command(tiny_photos, tmp_path / "out"),
-        env=os.environ | {"TRADES_BOB_CACHE": str(tmp_path / "cache")},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TRADES_BOB_CACHE": str(tmp_path / "cache")},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1800,
     )
     assert done.returncode == code, done.stderr
     assert said in done.stderr.splitlines()[-1]

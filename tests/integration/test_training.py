@@ -1,14 +1,11 @@
 """Whole training runs on tiny pictures: they learn, leave what they promise, resume bit for bit, and stop cleanly."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +18,7 @@ from attack.spatial import KIT_SIZE
 from model.bundle import load_bundle
 from model.errors import BundleError, ConfigError, DataError, TrainingError
 from model.metadata import read_metadata
-from tests.runs import RUN, figures, lines, toml
+from tests.runs import PROGRAM, RUN, figures, lines, run, toml
 from train import loop
 from train.cache import open_cache
 from train.config import TrainConfig, parse_config, read_config
@@ -109,10 +106,11 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tm
     config = tmp_path / "run.toml"
     config.write_text(toml(RUN))
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "trades_bob", "train", str(config), "--data", str(tiny_photos), "--out", str(out)]
-    for _ in range(2):
-        _kill_after_progress([*command, "--resume"], out)
-    done = subprocess.run([*command, "--resume"], check=True, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, PROGRAM, "train", config, "--data", tiny_photos, "--out", out, "--resume"]
+    for step in (6, 11):
+        assert run(command, SIGNAL=f"SIGKILL {step}").returncode == -signal.SIGKILL
+    done = run(command)
+    assert done.returncode == 0, done.stderr
     for row in ("natural", "PGD", "map [+] PGD"):
         assert re.search(rf"│ {row} +│ +16 │ +[0-9.]+% │ +[0-9.]+% │", done.stdout), done.stdout
     expected = weights(finished[0])
@@ -135,9 +133,9 @@ def test_stopped_by_the_clock_and_resumed_it_ends_with_the_same_bits(finished, t
 def test_out_of_time_is_exit_0_and_writes_no_figures(tiny_photos, tmp_path):
     config = tmp_path / "run.toml"
     config.write_text(toml(RUN))
-    command = [sys.executable, "-m", "trades_bob", "train", str(config), "--data", str(tiny_photos)]
-    command += ["--out", str(tmp_path / "out"), "--minutes", "0.0001", "--json", str(tmp_path / "figures.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    command = [sys.executable, "-m", "trades_bob", "train", config, "--data", tiny_photos]
+    done = run([*command, "--out", tmp_path / "out", "--minutes", "0.0001", "--json", tmp_path / "figures.json"])
+    assert done.returncode == 0, done.stderr
     assert "time is over after step 1 of 16; saved, --resume goes on from here" in done.stderr
     assert (tmp_path / "out" / "checkpoint.pt").exists()
     assert not (tmp_path / "figures.json").exists()
@@ -344,15 +342,3 @@ def test_early_stop_keeps_the_best_weights(tiny_photos, tmp_path, monkeypatch):
     assert kept["step"] == 3 * 4, "one good validation, then two that are worse"
     assert all(torch.equal(tensor.float(), kept["best"][name].float()) for name, tensor in weights(tmp_path).items())
     assert not torch.equal(kept["best"]["backbone.fc.weight"], kept["average"]["backbone.fc.weight"])
-
-
-def _kill_after_progress(command: list[str], out: Path) -> None:
-    """Start the run, wait for two more lines of metrics, kill -9."""
-    before = len(lines(out))
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(lines(out)) < before + 2 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert process.poll() is None, "the run ended before it could be killed"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()

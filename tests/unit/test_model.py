@@ -12,7 +12,7 @@ from PIL import Image
 from model.architecture import Architecture, PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, save_bundle
 from model.decision import calibrate, decide
-from model.errors import BundleError, DataError, ImageError
+from model.errors import BundleError, DataError, ImageError, ImageTooLargeError
 from model.photos import find_photos
 from model.pixels import load_square, pixels_sha256, read_picture, to_square
 from model.vision import torchvision
@@ -201,6 +201,23 @@ def test_hostile_pictures_are_refused():
         read_picture(good, max_pixels=1000)
     with pytest.raises(ImageError, match="50 times"):
         load_square(encoded(Image.new("RGB", (1, 200)), "PNG"), 32)
+
+
+def test_endless_scans_are_refused_and_what_only_looks_like_scans_is_not():
+    """Those of a decoder's work count; bytes of metadata, or of the video that phones append to a photo, do not."""
+    jpeg = encoded(Image.new("RGB", (64, 64), "red"), "JPEG", progressive=True)
+    scans = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" * 100
+    for start in (b"", b"\xff\xd8\xff\xd9"):
+        with pytest.raises(ImageError, match="the picture has more than 64 scans"):
+            read_picture(start + jpeg[:-2] + scans)
+    metadata = b"\xff\xe1" + (len(scans) + 2).to_bytes(2) + scans
+    for harmless in (jpeg + scans, jpeg[:2] + metadata + jpeg[2:]):
+        assert np.array_equal(load_square(harmless, 32), load_square(jpeg, 32))
+
+
+def test_pictures_of_too_many_pixels_are_refused_before_pillow_warns_of_them():
+    with pytest.raises(ImageTooLargeError, match="the picture has 20000 x 20000 pixels; at most 40000000 are read"):
+        read_picture(encoded(Image.new("1", (20_000, 20_000)), "PNG"))
 
 
 def test_a_picture_that_is_not_there_is_not_called_unreadable(tmp_path):
