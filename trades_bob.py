@@ -1,5 +1,6 @@
 """The command `trades-bob`: joins the commands of the packages and turns errors into one line and an exit code."""
 
+import errno
 import sys
 from io import TextIOWrapper
 
@@ -20,6 +21,8 @@ _CLICK_EXCEPTION: type[Exception] = next(
 )
 
 INTERRUPTED = 130
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Of a write, which does not say to what: to stdout, above all."""
 
 app = typer.Typer(
     help="A robust bird-or-bicycle classifier, its label-only service, and the attacks on it.",
@@ -65,9 +68,9 @@ def main() -> None:
     except TradesBobError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in DISK_ERRORS:
             raise
-        _fail(f"{error.filename}: {error.strerror}", 1)
+        _fail(f"{error.filename or 'writing'}: {error.strerror}", 1)
 
 
 def _fail(message: str, code: int) -> None:

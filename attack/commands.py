@@ -1,12 +1,14 @@
 """The commands `attack` and `predict`. Heavy imports wait until a command runs."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
 
 from model.errors import ConfigError
+from model.text import printable
 
 ENDPOINT_HELP = "URL of a live endpoint (http://HOST:PORT; API key in TRADES_BOB_API_KEY), or a .toml of another one"
 
@@ -69,7 +71,7 @@ def predict(
     bundle: Annotated[Path | None, typer.Option(help="a bundle; without it, the released weights")] = None,
     endpoint: Annotated[str | None, typer.Option(help=ENDPOINT_HELP)] = None,
 ) -> None:
-    """Print a line per picture: path, tab, label."""
+    """Print a line per picture: path, tab, label. A terminal is shown control characters of a path as escapes."""
     if bundle is not None and endpoint is not None:
         raise ConfigError("give --bundle or --endpoint, not both")
     if endpoint is not None:
@@ -77,10 +79,15 @@ def predict(
 
         with open_client(endpoint) as client:
             for picture in pictures:
-                print(f"{picture}\t{client.predict(picture)}", flush=True)
+                _print_label(picture, client.predict(picture))
     else:
         from attack.local import LocalOracle, release
 
         oracle = LocalOracle(bundle or release())
         for picture in pictures:
-            print(f"{picture}\t{oracle.label_of_file(picture)}", flush=True)
+            _print_label(picture, oracle.label_of_file(picture))
+
+
+def _print_label(picture: Path, label: str) -> None:
+    path = printable(str(picture)) if sys.stdout.isatty() else str(picture)
+    print(f"{path}\t{label}", flush=True)

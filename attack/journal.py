@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 from model.console import say
 from model.errors import ConfigError
+from model.files import named
 from model.labels import LABELS
 
 FILE: Final = "journal.jsonl"
@@ -74,7 +75,10 @@ class Journal:
 
     def _append(self, value: dict[str, Any]) -> None:
         text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
-        self._file.write(b"%08x %s\n" % (zlib.crc32(text), text))
+        line = b"%08x %s\n" % (zlib.crc32(text), text)
+        with named(self.path):
+            while line:  # a nearly full disk takes a part, and refuses the rest
+                line = line[self._file.write(line) :]
 
     def _load(self, run: dict[str, Any]) -> bool:
         """Read what stands, cut off what is broken; whether there was anything."""

@@ -24,7 +24,7 @@ FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP")
 MAX_PIXELS: Final = 40_000_000
 """Pictures with more pixels are refused before they are decoded (a decompression bomb is a few kilobytes)."""
 MAX_BYTES: Final = 2**28
-"""Larger files are not read: no picture of so many pixels has more, and a file of holes may have any size."""
+"""Larger files are not read: no picture of so many pixels, 8 bits a channel, has more, and a file of holes any size."""
 MAX_JPEG_SCANS: Final = 64
 """A progressive JPEG has about ten scans; thousands of empty ones over many pixels would decode for hours."""
 MAX_ASPECT: Final = 50
@@ -49,7 +49,8 @@ def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright:
     """Decode a PNG, JPEG, WebP or BMP into an RGB picture; the first frame of an animation.
 
     `upright`: whether an EXIF orientation is applied.
-    Raises ImageError for anything else, for a truncated file, and for more than `max_pixels` pixels.
+    Raises ImageError for anything else, for a truncated file, for more than `max_pixels` pixels, and for a JPEG of more
+    than `MAX_JPEG_SCANS` scans.
     """
     name = str(source) if isinstance(source, Path) else "the picture"
     with _hostile_decoder(name):

@@ -11,7 +11,7 @@ import numpy as np
 from attack.decision.arc import ArcSearch
 from attack.decision.cgba import lattice_reach, signs
 from attack.decision.problem import Hits, Problem, Vector, to_lattice
-from attack.decision.texture import Place, texture
+from attack.decision.texture import Place, Texture, texture
 from model.pixels import Pixels
 
 
@@ -40,26 +40,26 @@ class AveragingStepper:
         """(D,) a nearer point; about this one at most `most` probes are spent, and one at least."""
         p = self.parameters
         reach = np.float32(max(p.radius * distance, lattice_reach(self.problem.dim)))
+        field = texture(self.problem.side)  # seldom needed: made with the first step
         places: list[Place] = []
         answers: list[Hits] = []
         n = max(1, min(most, p.probes))
-        while len(places) < n:
-            chunk = texture(self.problem.side).places(self.problem.rng, min(p.chunk, n - len(places)))
-            answers.append((yield np.stack([self._probe(point, reach, place) for place in chunk])))
+        for begin in range(0, n, p.chunk):
+            chunk = field.places(self.problem.rng, min(p.chunk, n - begin))
             places += chunk
-        return (yield from self.arc.nearer(point, self._normal(places, np.concatenate(answers))))
+            answers.append((yield np.stack([to_lattice(point + reach * field.direction(place)) for place in chunk])))
+        return (yield from self.arc.nearer(point, _normal(field, places, np.concatenate(answers))))
 
     def moved(self) -> None:
         """The point is another: nothing to forget."""
 
-    def _probe(self, point: Vector, reach: np.float32, place: Place) -> Pixels:
-        return to_lattice(point + reach * texture(self.problem.side).direction(place))
 
-    def _normal(self, places: list[Place], hits: Hits) -> Vector:
-        weights = signs(hits)
-        if 0 < hits.sum() < len(hits):  # a point off the boundary has more answers of one kind
-            weights -= weights.mean()
-        total = np.zeros(self.problem.dim, np.float32)
-        for place, weight in zip(places, weights, strict=True):
-            total += weight * texture(self.problem.side).direction(place)
-        return texture(self.problem.side).normal(total)
+def _normal(field: Texture, places: list[Place], hits: Hits) -> Vector:
+    """(D,) unit normal: the answers' mean is taken off first, as in HopSkipJump."""
+    weights = signs(hits)
+    if 0 < hits.sum() < len(hits):
+        weights -= weights.mean()
+    total = np.zeros(3 * field.side**2, np.float32)
+    for place, weight in zip(places, weights, strict=True):
+        total += weight * field.direction(place)
+    return field.normal(total)

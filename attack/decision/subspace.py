@@ -11,13 +11,14 @@ import numpy as np
 from attack.decision.problem import Vector
 
 CHANNELS: Final = 3
-AXES: Final = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32)
-"""Colour axes: brightness, red against blue, green against both."""
+AXES: Final[Vector] = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32)
+AXES /= np.linalg.norm(AXES, axis=1, keepdims=True)
+"""Colour axes of unit length: brightness, red against blue, green against both."""
+COLOUR_VARIANCES: Final = (1.0, 0.11, 0.06)
+"""Share of the normal's energy along each axis, relative to brightness (medians over a classifier's gradients)."""
 WIDTH: Final = 0.7
 """Of the bell that the energy of a normal in few coefficients is expected to follow; see `middle`. A narrower one gains
 more on photos at first, but is slow where the normal lies elsewhere."""
-COLOUR_VARIANCES: Final = (1.0, 0.11, 0.06)
-"""Share of the normal's energy along each axis, relative to brightness (medians over a classifier's gradients)."""
 
 
 class LowFrequency:
@@ -64,19 +65,18 @@ class Coordinates:
         self.basis = low_frequency(side, int(max(row.max(), column.max())) + 1)
         self.places = (row * self.basis.frequencies + column) * CHANNELS + axis
         self.weights = middle(side, WIDTH)
-        self.axes: Vector = (AXES / np.linalg.norm(AXES, axis=1, keepdims=True)).astype(np.float32)
 
     def expand(self, coefficients: Vector) -> Vector:
         """(N, d) -> (N, D), lengths about kept."""
         full = np.zeros((len(coefficients), self.basis.dim), np.float32)
         full[:, self.places] = coefficients
-        pictures = self.basis.expand((full.reshape(-1, CHANNELS) @ self.axes).reshape(len(full), -1))
+        pictures = self.basis.expand((full.reshape(-1, CHANNELS) @ AXES).reshape(len(full), -1))
         pictures *= self.weights
         return pictures
 
     def reduce(self, pictures: Vector) -> Vector:
         """(N, D) -> (N, d)."""
-        full = self.basis.reduce(pictures * self.weights).reshape(-1, CHANNELS) @ self.axes.T
+        full = self.basis.reduce(pictures * self.weights).reshape(-1, CHANNELS) @ AXES.T
         coefficients: Vector = full.reshape(len(pictures), -1)[:, self.places]
         return coefficients
 

@@ -72,6 +72,5 @@ def _shaped(x: Vector, power: float) -> Vector:
     f = 2 * np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None, :])
     energy = (1 / (1 + (f / CUTOFF) ** STEEPNESS)) ** power
     planes = np.fft.irfft2(np.fft.rfft2(x, axes=(0, 1)) * energy[..., None], (h, w), axes=(0, 1))
-    axes = AXES / np.linalg.norm(AXES, axis=1, keepdims=True)
-    shaped: Vector = (planes @ (axes.T * np.array(COLOUR_VARIANCES) ** power @ axes)).astype(np.float32)
+    shaped: Vector = (planes @ (AXES.T * np.array(COLOUR_VARIANCES) ** power @ AXES)).astype(np.float32)
     return shaped

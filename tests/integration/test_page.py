@@ -13,7 +13,7 @@ from tests.fake_runtime import square
 from tests.live_server import LiveServer, encoded, live_server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import FileChooser, Page
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
 FACTORY = "tests.fake_runtime:open_runtime"
@@ -100,7 +100,11 @@ def test_by_keyboard_alone(page: "Page", photo: Path) -> None:
     outline = page.evaluate("getComputedStyle(document.getElementById('drop')).outlineStyle")
     assert outline == "solid"
     chosen = []
-    page.on("filechooser", lambda chooser: chosen.extend([chooser]))
+
+    def keep(chooser: "FileChooser") -> None:
+        chosen.append(chooser)
+
+    page.on("filechooser", keep)
     for _ in range(30):  # on a busy machine a browser may find a key press too long ago to open a chooser for it
         page.keyboard.press("Space")
         page.wait_for_timeout(1000)

@@ -1,7 +1,9 @@
 """The parts of an attack: pace, starts, subspace, belief, journal, charts, and the pooling of probes."""
 
+import errno
 import json
 import math
+import re
 import threading
 from pathlib import Path
 
@@ -147,6 +149,35 @@ def test_a_replaced_journal_is_told_in_one_line(tmp_path, capfd):
         told = capfd.readouterr().err
         assert told.count("\n") == lines
         assert told.count("is replaced") == lines
+
+
+def test_a_journal_that_the_disk_takes_in_parts_is_whole_and_a_full_disk_is_named(tmp_path, monkeypatch):
+    with Journal(tmp_path, {"run": 1}, resume=False) as journal:
+        parts = _Sparing(journal._file)
+        monkeypatch.setattr(journal, "_file", parts)
+        journal.answered("a.png", 5, ["bird", "abstain"])
+        parts.room = 3
+        with pytest.raises(OSError, match=re.escape(str(journal.path))):
+            journal.answered("a.png", 6, ["bird"])
+    with Journal(tmp_path, {"run": 1}, resume=True) as journal:
+        assert journal.answers["a.png"] == [(5, ["bird", "abstain"])]
+
+
+class _Sparing:
+    """A file that takes at most seven bytes at once, and as many in all as it has room for."""
+
+    def __init__(self, file) -> None:
+        self.file, self.room = file, 10**6
+
+    def write(self, content: bytes) -> int:
+        if self.room == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = self.file.write(content[: min(7, self.room)])
+        self.room -= taken
+        return taken
+
+    def close(self) -> None:
+        self.file.close()
 
 
 def test_a_journal_gives_back_what_it_took(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -84,6 +85,29 @@ def test_the_folder_of_a_json_file_is_made_and_what_cannot_be_made_is_one_line(
         trades_bob.main()
     assert ended.value.code == 1
     assert capfd.readouterr().err.splitlines()[-1] == f"trades-bob: {tmp_path}/a/b.json: File exists"
+
+
+def _limited(bytes_: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing(tiny_photos, tmp_path):
+    command = [sys.executable, "-m", "trades_bob", "data", "verify", str(tiny_photos), "--json", f"{tmp_path}/v.json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, cwd=ROOT, preexec_fn=lambda: _limited(100)
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"trades-bob: {tmp_path}/v.json: File too large"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_takes_no_more_is_one_line(tiny_photos):
+    command = [sys.executable, "-m", "trades_bob", "data", "verify", str(tiny_photos)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=-1, text=True, check=False, timeout=120, cwd=ROOT)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "No space left on device" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
