@@ -11,8 +11,8 @@ import numpy as np
 from attack.decision.problem import Vector
 
 CHANNELS: Final = 3
-AXES: Final[Vector] = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32)
-AXES /= np.linalg.norm(AXES, axis=1, keepdims=True)
+_AXES: Final = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], np.float32)
+AXES: Final[Vector] = _AXES / np.linalg.norm(_AXES, axis=1, keepdims=True).astype(np.float32)
 """Colour axes of unit length: brightness, red against blue, green against both."""
 COLOUR_VARIANCES: Final = (1.0, 0.11, 0.06)
 """Share of the normal's energy along each axis, relative to brightness (medians over a classifier's gradients)."""
