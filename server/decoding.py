@@ -4,17 +4,16 @@ H height, W width, S side of the square.
 """
 
 import numpy as np
-from PIL import Image
 
 from model.errors import ImageError, ImageShapeError, ImageTooLargeError
-from model.pixels import Pixels, pixels_sha256, read_picture, to_square
+from model.pixels import Pixels, load_square, pixels_sha256, to_square
 from server.problems import NotAnImage, Problem, TooLarge, WrongShape
 
 
 def decode_picture(file: bytes, square: Pixels, max_pixels: int) -> str:
     """Decode a file into `square`, uint8 (S, S, 3), and return the hash of its pixels. Raises a Problem."""
     try:
-        return _fill(read_picture(file, max_pixels), square)
+        return _fill(square, load_square(file, len(square), max_pixels))
     except ImageError as error:
         raise _problem(error) from error
 
@@ -25,7 +24,7 @@ def copy_array(array: Pixels, square: Pixels, max_pixels: int) -> str:
     if height * width > max_pixels:
         raise TooLarge(f"A picture may have {max_pixels} pixels.", height * width)
     try:
-        return _fill(np.ascontiguousarray(array), square)
+        return _fill(square, to_square(np.ascontiguousarray(array), len(square)))
     except ImageError as error:
         raise _problem(error) from error
 
@@ -37,8 +36,8 @@ def expect_pictures(array: Pixels, dimensions: int) -> None:
         raise WrongShape(f"The array must have the shape {wanted}.")
 
 
-def _fill(picture: Image.Image | Pixels, square: Pixels) -> str:
-    square[...] = to_square(picture, square.shape[0])
+def _fill(square: Pixels, pixels: Pixels) -> str:
+    square[...] = pixels
     return pixels_sha256(square)
 
 

@@ -14,7 +14,7 @@ MAX_DECODE_THREADS: Final = 64
 
 
 def _decode_threads() -> int:
-    return min(MAX_DECODE_THREADS, usable_cpus())
+    return min(MAX_DECODE_THREADS, max(2, usable_cpus()))
 
 
 class Settings(BaseSettings):
@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of the model; all that the container may use where it is not set."""
     decode_threads: int = Field(default_factory=_decode_threads, ge=1, le=MAX_DECODE_THREADS)
-    """Threads that decode pictures beside the event loop; as many as usable CPUs, 64 at most, where it is not set."""
+    """Threads that decode pictures beside the event loop; as many as usable CPUs, from 2 to 64, where it is not set."""
     max_body_bytes: int = Field(default=16 * 2**20, ge=1024)
     """Larger bodies, and those above max_buffered_bytes, are refused (413) before they are read."""
     max_buffered_bytes: int = Field(default=128 * 2**20, ge=1024)

@@ -22,6 +22,7 @@ MISSING: Final = (
     "pydantic_core",
     "python-dotenv",
     "python-multipart",
+    "simplejpeg",
     "starlette",
     "structlog",
     "typing-inspection",
