@@ -23,6 +23,10 @@ class Report(Protocol):
         """Show `done` of the total, and the latest figures."""
 
 
+def unseen(done: float, **figures: str) -> None:
+    """A `Report` for work that shows nothing."""
+
+
 def say(line: str) -> None:
     """One plain line to stderr; stdout is for results. Of the processes of one run only the first speaks."""
     if not _SPEAKS:

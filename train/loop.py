@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from model.architecture import PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, read_metadata, save_bundle
-from model.console import Report, progress, say
+from model.console import Report, progress, say, unseen
 from model.decision import calibrate
 from model.errors import ConfigError, DataError, TrainingError
 from model.vision import torchvision
@@ -31,7 +31,7 @@ from train.schedule import Phase, phase_at
 from train.splits import open_split
 from train.step import NotFiniteError, TrainStep
 from train.stop import StopRequest, stop_request
-from train.validation import Validation, natural_logits, validate
+from train.validation import Validation, natural_logits, validate, validation_work
 from train.watch import MetricsLog, draw_curves, print_table
 
 CHECKPOINT_EVERY_S = 120.0
@@ -167,7 +167,9 @@ class Trainer:
         """Write the bundle of the best weights, its threshold calibrated on `val`, the curves and the final table."""
         network = self.average.network
         network.load_state_dict(self.best)
-        validation = self._measure(network, attacked=len(self.val), unmapped=True)  # in float32, as it will serve
+        work = validation_work(self.val, len(self.val), self.config.validation.perturb_steps)
+        with progress("final table", work) as report:  # in float32, as it will serve
+            validation = self._measure(network, attacked=len(self.val), unmapped=True, report=report)
         logits = natural_logits(network, self.val, self.ranks)
         if self.ranks.first:
             self._write(network, validation, logits)
@@ -249,7 +251,9 @@ class Trainer:
             self.config.loss.kind == "natural" or phase.epsilon == self.config.loss.epsilon
         )
 
-    def _measure(self, network: nn.Module, attacked: int, *, unmapped: bool = False) -> Validation:
+    def _measure(
+        self, network: nn.Module, attacked: int, *, unmapped: bool = False, report: Report = unseen
+    ) -> Validation:
         return validate(
             network,
             self.val,
@@ -259,6 +263,7 @@ class Trainer:
             steps=self.config.validation.perturb_steps,
             unmapped=unmapped,
             ranks=self.ranks,
+            report=report,
         )
 
     def _checkpoint(self) -> Checkpoint:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attack.spatial import SpatialRange
+from model.console import Report, unseen
 from model.decision import calibrate, confidence
 from train.cache import PhotoCache
 from train.config import LossConfig
@@ -22,6 +23,8 @@ from train.views import random_view
 BATCH = 50
 CPU_PIXELS = BATCH * 64**2
 """Of a batch on a CPU: there more photos at once cost memory, 100 MB each at 224 px, and gain no speed."""
+PGD_PASSES = 3
+"""What a step of PGD takes of a photo's forward pass: forward, and backward to the pixels."""
 Change = Callable[[Tensor, Tensor, int], Tensor]
 """(N, 3, S, S) in [0, 1], (N,) classes and the batch's number -> (N, 3, S, S)."""
 
@@ -62,39 +65,70 @@ def validate(
     steps: int,
     unmapped: bool = False,
     ranks: Ranks = ALONE,
+    report: Report = unseen,
 ) -> Validation:
     """Natural accuracy on all photos, robust accuracy on `attacked` of them, balanced and always the same ones.
 
     Each attacked photo goes through one random map of the span, then PGD on the cross-entropy with the loss's norm and
     full epsilon, `steps` steps of 2.5 epsilon / steps from a random start. `unmapped`: then also without a map.
+    `report` hears how much of `validation_work` is done.
     """
     some = _balanced(photos.labels, attacked)
+    done = 0
+
+    def measured(indices: Tensor, changed: Change, cost: int) -> Accuracy:
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count * cost
+            report(done)
+
+        return accuracy(_logits(network, photos, indices, changed, ranks, advance), photos.labels[indices])
 
     def under_pgd(span: SpatialRange) -> Accuracy:
         def attack(x: Tensor, y: Tensor, number: int) -> Tensor:
             generator = generator_of("validation", number, device=x.device)
             return _pgd(network, random_view(x, span, generator), y, loss, steps, generator)
 
-        return accuracy(_logits(network, photos, some, attack, ranks), photos.labels[some])
+        return measured(some, attack, PGD_PASSES * steps + 1)
 
-    natural = accuracy(natural_logits(network, photos, ranks), photos.labels)
+    natural = measured(torch.arange(len(photos)), _unchanged, 1)
     pgd = under_pgd(span.scaled(0)) if unmapped else None
     return Validation(natural, under_pgd(span), len(photos), len(some), pgd)
 
 
+def validation_work(photos: PhotoCache, attacked: int, steps: int) -> int:
+    """Forward passes, or what takes as long, of `validate` with and without a map."""
+    return len(photos) + 2 * len(_balanced(photos.labels, attacked)) * (PGD_PASSES * steps + 1)
+
+
 def natural_logits(network: nn.Module, photos: PhotoCache, ranks: Ranks = ALONE) -> Tensor:
     """(N, classes) logits of all photos, on the CPU."""
-    return _logits(network, photos, torch.arange(len(photos)), lambda x, *_: x, ranks)
+    return _logits(network, photos, torch.arange(len(photos)), _unchanged, ranks)
 
 
-def _logits(network: nn.Module, photos: PhotoCache, indices: Tensor, changed: Change, ranks: Ranks) -> Tensor:
-    """(n, classes) logits of the changed photos; the processes take the batches in turn, and all get all of them."""
+def _unchanged(x: Tensor, _y: Tensor, _number: int) -> Tensor:
+    return x
+
+
+def _logits(
+    network: nn.Module,
+    photos: PhotoCache,
+    indices: Tensor,
+    changed: Change,
+    ranks: Ranks,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Tensor:
+    """(n, classes) logits of the changed photos; the processes take the batches in turn, and all get all of them.
+
+    `advance` hears of so many photos more, those of other processes too.
+    """
     device = next(network.parameters()).device
     logits = torch.zeros(len(indices), len(photos.classes))
     for number, part in enumerate(torch.split(torch.arange(len(indices)), _batch_size(photos.size, device))):
         if number % ranks.world == ranks.rank:
             x, y = _batch(photos, indices[part], device)
             logits[part] = network_logits(network, changed(x, y, number))
+        advance(len(part))
     return ranks.sum_(logits)
 
 

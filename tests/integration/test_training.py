@@ -113,6 +113,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tm
     assert done.returncode == 0, done.stderr
     for row in ("natural", "PGD", "map [+] PGD"):
         assert re.search(rf"│ {row} +│ +16 │ +[0-9.]+% │ +[0-9.]+% │", done.stdout), done.stdout
+    assert re.search(r"^final table: (\d+)/\1, ", done.stderr, re.MULTILINE), "measuring has progress, up to its end"
     expected = weights(finished[0])
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(out).items())
     assert figures(out) == figures(finished[0])
