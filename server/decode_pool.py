@@ -20,6 +20,9 @@ Decode = Callable[[Pixels, int], str]
 Outcome = str | Problem
 TOGETHER: Final = 8
 """Images decoded in one piece of work: large enough to be worth the switch of threads, small enough to share them."""
+GATHER: Final = 4
+"""Decoded pictures that may wait for each other while more are to be decoded: each time the loop wakes costs as much as
+the decoding of a small one."""
 SMALL_PIXELS: Final = 1_000_000
 """Pictures with more pixels are large: they are decoded one by one, when there is room for them."""
 
@@ -32,7 +35,7 @@ class DecodePool:
 
     def __init__(self, threads: int, max_pixels: int, max_decoding_pixels: int) -> None:
         self.max_pixels = max_pixels
-        self.threads, self.large_threads = Threads(threads, "decode"), Threads(threads, "decode_large")
+        self.threads, self.large_threads = Threads(threads, "decode", GATHER), Threads(threads, "decode_large")
         self.room = Room(max_decoding_pixels)
 
     def close(self) -> None:

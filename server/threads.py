@@ -1,5 +1,5 @@
-"""Threads for one event loop. An answer wakes the loop, and answers that come while it has not woken yet wake it once:
-`concurrent.futures` costs a small piece of work more than its computing.
+"""Threads for one event loop, which they wake seldom: `concurrent.futures` costs a small piece of work more than its
+computing. While more calls wait, a few answers gather; those that come while the loop has not woken yet wake it once.
 """
 
 import asyncio
@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -60,17 +60,21 @@ def _called_off() -> Any:
 class Threads:
     """So many threads, which end with the process or at `close`."""
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, count: int, name: str, gather: int = 1) -> None:
+        """Up to `gather` answers wait for each other as long as no thread is idle: for calls that take no time."""
         self._tasks: SimpleQueue[Task[Any] | None] = SimpleQueue()
         self._ended: deque[tuple[Task[Any], Any, BaseException | None]] = deque()
+        self._loop: asyncio.AbstractEventLoop
         self._waking = False
         self._count: Final = count
+        self._gather: Final = gather
         for number in range(count):
             threading.Thread(target=self._work, name=f"{name}_{number}", daemon=True).start()
 
     def submit(self, call: Callable[[], T]) -> Task[T]:
-        """Have a thread make this call. From the event loop alone."""
-        task = Task(call, asyncio.get_running_loop())
+        """Have a thread make this call. From the event loop alone, and from one only."""
+        self._loop = asyncio.get_running_loop()
+        task = Task(call, self._loop)
         self._tasks.put(task)
         return task
 
@@ -80,17 +84,29 @@ class Threads:
             self._tasks.put(None)
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (task := self._next()) is not None:
             if not task.claim():
                 continue
             try:
                 self._ended.append((task, task.call(), None))
             except BaseException as error:  # noqa: BLE001  (whoever awaits it gets it)
                 self._ended.append((task, None, error))
-            if not self._waking:
-                self._waking = True
-                with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
-                    task.done.get_loop().call_soon_threadsafe(self._deliver)
+            if len(self._ended) >= self._gather:
+                self._wake()
+        self._wake()
+
+    def _next(self) -> Task[Any] | None:
+        try:
+            return self._tasks.get_nowait()
+        except Empty:
+            self._wake()
+            return self._tasks.get()
+
+    def _wake(self) -> None:
+        if self._ended and not self._waking:
+            self._waking = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._waking = False  # before the first look: what ends from now on wakes the loop anew

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import weakref
+from queue import SimpleQueue
 
 import pytest
 
@@ -56,6 +57,32 @@ def test_what_ends_unheard_is_told_afterwards() -> None:
         go.set()
         await asyncio.wait_for(told.wait(), 30)
         assert task.over
+        threads.close()
+
+    asyncio.run(run())
+
+
+def test_answers_gather_only_while_more_calls_wait() -> None:
+    async def run() -> None:
+        threads = Threads(1, "test", gather=3)
+        ready, go, begun, woken = threading.Event(), threading.Event(), threading.Event(), SimpleQueue()
+        loop = asyncio.get_running_loop()
+        loop.call_soon_threadsafe = woken.put  # type: ignore[method-assign]
+
+        def last() -> None:
+            begun.set()
+            go.wait(30)
+
+        three = [threads.submit(lambda: ready.wait(30)), threads.submit(lambda: None), threads.submit(last)]
+        ready.set()
+        assert begun.wait(30)
+        assert woken.empty(), "two have ended, and a third call was waiting"
+        go.set()
+        woken.get(timeout=30)()
+        assert all(task.over for task in three)
+        alone = threads.submit(lambda: None)
+        woken.get(timeout=30)()
+        assert alone.over, "nothing waited behind it"
         threads.close()
 
     asyncio.run(run())
