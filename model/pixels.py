@@ -55,8 +55,10 @@ def _name(source: bytes | Path) -> str:
 
 
 def _content(name: str, source: bytes | Path) -> bytes:
+    if isinstance(source, bytes):
+        return source
     with _hostile_decoder(name):
-        return read_content(source) if isinstance(source, Path) else source
+        return read_content(source)
 
 
 def _decode(name: str, content: bytes, max_pixels: int, upright: bool) -> Image.Image:
