@@ -3,8 +3,8 @@
     python benchmarks/overhead.py [--litserve PYTHON] [--bentoml PYTHON] [--requests N] [--rounds N]
 
 32 clients send a JPEG of 224 x 224 pixels and 15 KB, then, to other servers, one of 64 x 64, where there is less to
-decode beside what serving costs. Each server decodes it with Pillow to uint8 pixels; the service and bare FastAPI get
-the file as the body, LitServe and BentoML as a field of a form. Only the service hashes the pixels, keeps a bounded
+decode beside what serving costs. Each server decodes it to uint8 pixels, the service in its own way, the others with
+Pillow; the service and bare FastAPI get the file as the body, LitServe and BentoML as a field of a form. Only the service hashes the pixels, keeps a bounded
 queue and has its model in another process, as LitServe does. CPU time of all processes of a server for each answer.
 All servers stay up and get their requests in turns; medians of the rounds' figures and of their ratios count. At the
 end, how many pictures a second come through HTTP in uint8 batches of 64 when the model takes no time.
@@ -53,7 +53,7 @@ def main() -> None:
         "jpeg_bytes": [len(picture(side)) for side in SIDES],
     }
     figures = {"servers": result, "npy_batch_images_per_s": median([BATCH * rate for rate in batches])}
-    write_result("overhead", figures, config, ["fastapi", "uvicorn", "uvloop", "httptools", "pillow"])
+    write_result("overhead", figures, config, ["fastapi", "uvicorn", "uvloop", "httptools", "pillow", "simplejpeg"])
 
 
 def _compare(side: int, options: argparse.Namespace) -> dict[str, dict[str, float]]:
