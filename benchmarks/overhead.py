@@ -4,10 +4,11 @@
 
 32 clients send a JPEG of 224 x 224 pixels and 15 KB, then, to other servers, one of 64 x 64, where there is less to
 decode beside what serving costs. Each server decodes it to uint8 pixels, the service in its own way, the others with
-Pillow; the service and bare FastAPI get the file as the body, LitServe and BentoML as a field of a form. Only the service hashes the pixels, keeps a bounded
-queue and has its model in another process, as LitServe does. CPU time of all processes of a server for each answer.
-All servers stay up and get their requests in turns; medians of the rounds' figures and of their ratios count. At the
-end, how many pictures a second come through HTTP in uint8 batches of 64 when the model takes no time.
+Pillow. The service and bare FastAPI get the file as the body, LitServe and BentoML as a field of a form. Only the
+service hashes the pixels, keeps a bounded queue and has its model in another process, as LitServe does. CPU time of all
+processes of a server for each answer. All servers stay up and get their requests in turns; medians of the rounds'
+figures and of their ratios count. At the end, how many pictures a second come through HTTP in uint8 batches of 64 when
+the model takes no time.
 """
 
 import argparse
