@@ -10,7 +10,7 @@ import numpy as np
 
 from attack.decision.arc import ArcSearch
 from attack.decision.cgba import lattice_reach, signs
-from attack.decision.problem import Hits, Problem, Vector, to_lattice
+from attack.decision.problem import Hits, Problem, Vector
 from attack.decision.texture import Place, Texture, texture
 from model.pixels import Pixels
 
@@ -39,7 +39,7 @@ class AveragingStepper:
     def step(self, point: Vector, distance: float, most: int) -> Generator[Pixels, Hits, Vector]:
         """(D,) a nearer point; about this one at most `most` probes are spent, and one at least."""
         p = self.parameters
-        reach = np.float32(max(p.radius * distance, lattice_reach(self.problem.dim)))
+        reach = max(p.radius * distance, lattice_reach(self.problem.dim))
         field = texture(self.problem.side)  # seldom needed: made with the first step
         places: list[Place] = []
         answers: list[Hits] = []
@@ -47,11 +47,22 @@ class AveragingStepper:
         for begin in range(0, n, p.chunk):
             chunk = field.places(self.problem.rng, min(p.chunk, n - begin))
             places += chunk
-            answers.append((yield np.stack([to_lattice(point + reach * field.direction(place)) for place in chunk])))
+            answers.append((yield _probes(field, point, reach, chunk)))
         return (yield from self.arc.nearer(point, _normal(field, places, np.concatenate(answers))))
 
     def moved(self) -> None:
         """The point is another: nothing to forget."""
+
+
+def _probes(field: Texture, point: Vector, reach: float, places: list[Place]) -> Pixels:
+    """(N, D) lattice points at `reach` from a (D,) point; one at a time, which stays in the processor's cache."""
+    probes = np.empty((len(places), len(point)), np.uint8)
+    shifted = point + np.float32(0.5)  # cutting off then rounds
+    for probe, place in zip(probes, places, strict=True):
+        moved = field.direction(place, reach)
+        moved += shifted
+        probe[:] = np.clip(moved, 0, 255, out=moved)
+    return probes
 
 
 def _normal(field: Texture, places: list[Place], hits: Hits) -> Vector:
@@ -59,7 +70,4 @@ def _normal(field: Texture, places: list[Place], hits: Hits) -> Vector:
     weights = signs(hits)
     if 0 < hits.sum() < len(hits):
         weights -= weights.mean()
-    total = np.zeros(3 * field.side**2, np.float32)
-    for place, weight in zip(places, weights, strict=True):
-        total += weight * field.direction(place)
-    return field.normal(total)
+    return field.normal(field.sum(places, weights))

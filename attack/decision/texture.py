@@ -41,13 +41,20 @@ class Texture:
         signs = (rng.integers(0, 2, n) * 2 - 1).astype(np.float32)
         return list(zip(rows, columns, signs, strict=True))
 
-    def direction(self, place: Place) -> Vector:
-        """(D,) of length about 1."""
+    def direction(self, place: Place, length: float = 1.0) -> Vector:
+        """(D,) of about this length."""
         row, column, sign = place
-        window = self.field[row : row + self.side, column : column + self.side]
-        direction: Vector = (window * self.weights).ravel()
-        direction *= sign
+        direction: Vector = (self._window(row, column) * self.weights).ravel()
+        direction *= sign * np.float32(length)
         return direction
+
+    def sum(self, places: list[Place], weights: Vector) -> Vector:
+        """(D,) the sum of the directions at N places, each times its weight."""
+        total, weighted = np.zeros_like(self.weights), np.empty_like(self.weights)
+        for (row, column, sign), weight in zip(places, weights, strict=True):
+            total += np.multiply(self._window(row, column), sign * weight, out=weighted)
+        summed: Vector = (total * self.weights).ravel()
+        return summed
 
     def normal(self, total: Vector) -> Vector:
         """(D,) the likeliest unit normal, by a (D,) sum of directions, each with the sign of its answer.
@@ -58,6 +65,9 @@ class Texture:
         shaped = _shaped(total.reshape(self.side, self.side, 3), 1.0) * self.weights
         normal: Vector = shaped.ravel()
         return normal / np.float32(max(norm(normal), 1e-12))
+
+    def _window(self, row: int, column: int) -> Vector:
+        return self.field[row : row + self.side, column : column + self.side]
 
 
 @cache
