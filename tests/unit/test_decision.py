@@ -11,6 +11,7 @@ from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.arc import ArcSearch
 from attack.decision.auto import AutoParameters, auto
 from attack.decision.averaging import _normal as averaged_normal
+from attack.decision.averaging import _probes as averaging_probes
 from attack.decision.boundary import BoundaryParameters, _Walk
 from attack.decision.problem import Problem, distances, to_lattice
 from attack.decision.starts import best_start, find_start, near_copies
@@ -218,6 +219,17 @@ def test_the_normal_of_a_texture_is_found_by_the_signs_of_few_probes():
         found.append(_cosine(field.normal(total), normal))
         plain.append(_cosine(total, normal))
     assert np.mean(found) > max(0.4, 1.03 * np.mean(plain)), "the prior is worth something, too"
+
+
+def test_a_textures_probes_and_sums_are_those_of_its_directions():
+    field, rng = texture(16), np.random.default_rng(4)
+    places, weights = field.places(rng, 9), rng.standard_normal(9).astype(np.float32)
+    directions = np.stack([field.direction(place) for place in places])
+    np.testing.assert_allclose(field.sum(places, weights), weights @ directions, atol=1e-5)
+    point = rng.uniform(0, 255, directions.shape[1]).astype(np.float32)
+    probes = averaging_probes(field, point, 90.0, places)
+    off = np.abs(probes - np.clip(point + 90 * directions, 0, 255))
+    assert off.max() < 0.5 + 1e-3, "each value is the nearest one"
 
 
 def test_a_point_off_the_boundary_does_not_spoil_the_normal_of_its_probes():
