@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import weakref
+from collections.abc import Callable
 from queue import SimpleQueue
 
 import pytest
@@ -65,7 +66,8 @@ def test_what_ends_unheard_is_told_afterwards() -> None:
 def test_answers_gather_only_while_more_calls_wait() -> None:
     async def run() -> None:
         threads = Threads(1, "test", gather=3)
-        ready, go, begun, woken = threading.Event(), threading.Event(), threading.Event(), SimpleQueue()
+        ready, begun, go, end = (threading.Event() for _ in range(4))
+        woken: SimpleQueue[Callable[[], None]] = SimpleQueue()
         loop = asyncio.get_running_loop()
         loop.call_soon_threadsafe = woken.put  # type: ignore[method-assign]
 
@@ -74,15 +76,17 @@ def test_answers_gather_only_while_more_calls_wait() -> None:
             go.wait(30)
 
         three = [threads.submit(lambda: ready.wait(30)), threads.submit(lambda: None), threads.submit(last)]
+        behind = threads.submit(lambda: end.wait(30))
         ready.set()
         assert begun.wait(30)
         assert woken.empty(), "two have ended, and a third call was waiting"
         go.set()
         woken.get(timeout=30)()
         assert all(task.over for task in three)
-        alone = threads.submit(lambda: None)
+        assert not behind.over
+        end.set()
         woken.get(timeout=30)()
-        assert alone.over, "nothing waited behind it"
+        assert behind.over, "nothing waited behind it"
         threads.close()
 
     asyncio.run(run())
