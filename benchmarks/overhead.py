@@ -8,7 +8,7 @@ Pillow. The service and bare FastAPI get the file as the body, LitServe and Bent
 service hashes the pixels, keeps a bounded queue and has its model in another process, as LitServe does. CPU time of all
 processes of a server for each answer. All servers stay up and get their requests in turns; medians of the rounds'
 figures and of their ratios count. At the end, how many pictures a second come through HTTP in uint8 batches of 64 when
-the model takes no time.
+the model takes no time, and what CPU time decoding alone takes in a process that does nothing else.
 """
 
 import argparse
@@ -22,13 +22,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.harness import closed_load, cpu_s, family, median, request_bytes, write_result
+from model.pixels import load_square
 from tests.live_server import live_server, npy, wait_for
 
 PEERS = Path(__file__).parent / "peers"
@@ -36,6 +37,7 @@ CLIENTS = 32
 SIDES = (224, 64)
 WARM_UP = 300
 BATCH, BATCH_ROUNDS = 64, 3
+DECODINGS = 500
 
 
 def main() -> None:
@@ -53,7 +55,12 @@ def main() -> None:
         "clients": CLIENTS,
         "jpeg_bytes": [len(picture(side)) for side in SIDES],
     }
-    figures = {"servers": result, "npy_batch_images_per_s": median([BATCH * rate for rate in batches])}
+    decoding = {f"{side}x{side}": _decoding(side) for side in SIDES}
+    figures = {
+        "servers": result,
+        "decoding_cpu_ms": decoding,
+        "npy_batch_images_per_s": median([BATCH * rate for rate in batches]),
+    }
     write_result("overhead", figures, config, ["fastapi", "uvicorn", "uvloop", "httptools", "pillow", "simplejpeg"])
 
 
@@ -84,6 +91,20 @@ def _batches_per_s(count: int) -> float:
     with _service(224, request_bytes("/predict/batch", "application/x-npy", npy(squares))) as (_, port, request):
         asyncio.run(closed_load(port, request, 2, lambda answers, _: answers >= 4))
         return asyncio.run(closed_load(port, request, 2, lambda answers, _: answers >= count)).per_s
+
+
+def _decoding(side: int) -> dict[str, float]:
+    """CPU ms of the benchmark's JPEG to pixels: the service's way, and Pillow's as the other servers go it."""
+    file = picture(side)
+    ways = {"service": lambda: load_square(file, side), "pillow": lambda: np.asarray(Image.open(io.BytesIO(file)))}
+    assert np.array_equal(*(way() for way in ways.values()))
+    return {name: median([_cpu_ms(way) for _ in range(DECODINGS)]) for name, way in ways.items()}
+
+
+def _cpu_ms(call: Callable[[], object]) -> float:
+    began = time.process_time_ns()
+    call()
+    return (time.process_time_ns() - began) / 1e6
 
 
 def picture(side: int = 224) -> bytes:

@@ -21,8 +21,7 @@ Outcome = str | Problem
 TOGETHER: Final = 8
 """Images decoded in one piece of work: large enough to be worth the switch of threads, small enough to share them."""
 GATHER: Final = 4
-"""Decoded pictures that may wait for each other while more are to be decoded: each time the loop wakes costs as much as
-the decoding of a small one."""
+"""Pieces of pictures that may wait for each other while more are to be decoded: each waking of the loop costs."""
 SMALL_PIXELS: Final = 1_000_000
 """Pictures with more pixels are large: they are decoded one by one, when there is room for them."""
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 NPY = {"content-type": "application/x-npy"}
@@ -135,11 +134,4 @@ def npy(array: np.ndarray) -> bytes:
     """An array as the bytes of an npy file."""
     stream = io.BytesIO()
     np.save(stream, array)
-    return stream.getvalue()
-
-
-def encoded(pixels: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
-    """Pixels as the bytes of a picture file."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind, **options)
     return stream.getvalue()

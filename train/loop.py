@@ -168,7 +168,8 @@ class Trainer:
         network = self.average.network
         network.load_state_dict(self.best)
         work = validation_work(self.val, len(self.val), self.config.validation.perturb_steps)
-        with progress("final table", work) as report:  # in float32, as it will serve
+        with progress("final table", work) as report:
+            # In float32, as it will serve.
             validation = self._measure(network, attacked=len(self.val), unmapped=True, report=report)
         logits = natural_logits(network, self.val, self.ranks)
         if self.ranks.first:

@@ -23,8 +23,8 @@ from train.views import random_view
 BATCH = 50
 CPU_PIXELS = BATCH * 64**2
 """Of a batch on a CPU: there more photos at once cost memory, 100 MB each at 224 px, and gain no speed."""
-PGD_PASSES = 3
-"""What a step of PGD takes of a photo's forward pass: forward, and backward to the pixels."""
+PGD_PASSES = 2
+"""What a step of PGD costs in forward passes: one, and the gradient of the pixels (docs/trades.md)."""
 Change = Callable[[Tensor, Tensor, int], Tensor]
 """(N, 3, S, S) in [0, 1], (N,) classes and the batch's number -> (N, 3, S, S)."""
 

@@ -9,7 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.live_server import encoded, live_server
+from tests.live_server import live_server
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.integration
 SIDE = 2000

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.fake_runtime import square
-from tests.live_server import LiveServer, encoded, live_server, npy
+from tests.live_server import LiveServer, live_server, npy
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.integration
 BODY = npy(square("bird", 224))

@@ -23,7 +23,8 @@ from schemathesis.specs.openapi.checks import (
 
 from server.problems import PROBLEMS
 from tests.fake_runtime import square
-from tests.live_server import LiveServer, encoded, live_server, npy
+from tests.live_server import LiveServer, live_server, npy
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.integration
 CHECKS = [

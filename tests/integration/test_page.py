@@ -10,7 +10,8 @@ import pytest
 
 from server.limits import make_key
 from tests.fake_runtime import square
-from tests.live_server import LiveServer, encoded, live_server
+from tests.live_server import LiveServer, live_server
+from tests.pictures import encoded
 
 if TYPE_CHECKING:
     from playwright.sync_api import FileChooser, Page

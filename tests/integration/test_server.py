@@ -11,7 +11,8 @@ import pytest
 
 from model.pixels import RESIZE_RULE, load_square, pixels_sha256, to_square
 from tests.fake_runtime import SIZE, square
-from tests.live_server import NPY, LiveServer, encoded, live_server, npy, wait_for
+from tests.live_server import NPY, LiveServer, live_server, npy, wait_for
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.integration
 FACTORY = "tests.fake_runtime:open_runtime"

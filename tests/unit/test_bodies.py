@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from server.bodies import Body, BodyBudget, ClientGone, read_form, read_npy
 from server.decoding import decode_picture
 from server.problems import NotAnImage, Problem, SlowBody, TooLarge, Unavailable, WrongShape
-from tests.live_server import encoded, npy
+from tests.live_server import npy
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.unit
 

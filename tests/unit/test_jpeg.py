@@ -1,7 +1,5 @@
 """Plain JPEGs on the quick way: the pixels of Pillow, and Pillow's say over all others."""
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +8,7 @@ from model import jpeg
 from model.errors import ImageError
 from model.jpeg import quick_pixels
 from model.pixels import load_square, read_picture
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.unit
 
@@ -22,21 +21,15 @@ def picture(rng: np.random.Generator) -> Image.Image:
     return Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8))
 
 
-def encoded(image: Image.Image, **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", **options)
-    return stream.getvalue()
-
-
 def any_jpeg(rng: np.random.Generator) -> bytes:
     options = {"quality": int(rng.integers(1, 101)), "subsampling": int(rng.integers(0, 3))}
     if rng.random() < 0.3:
         options["restart_marker_blocks"] = int(rng.integers(1, 5))
-    return encoded(picture(rng), **options)
+    return encoded(picture(rng), "JPEG", **options)
 
 
 def spoilt(content: bytes, rng: np.random.Generator) -> bytes:
-    """Cut, or with some bytes altered, taken out or put in, near the head as often as in the data."""
+    """Cut, or with some bytes altered, taken out or put in; the head is small, and gets its share."""
     damaged = bytearray(content)
     for _ in range(rng.integers(1, 4)):
         place = int(rng.integers(0, len(damaged) if rng.random() < 0.7 else min(700, len(damaged))))
@@ -82,14 +75,14 @@ def test_others_are_left_to_pillow(monkeypatch):
     image = picture(np.random.default_rng(2)).resize((20, 30))
     exif = Image.Exif()
     exif[0x0112] = 6
-    left = [encoded(image.convert(mode)) for mode in ("L", "CMYK")]
-    left += [encoded(image, exif=exif), encoded(image, progressive=True), b"", b"\xff\xd8"]
+    left = [encoded(image.convert(mode), "JPEG") for mode in ("L", "CMYK")]
+    left += [encoded(image, "JPEG", exif=exif), encoded(image, "JPEG", progressive=True), b"", b"\xff\xd8"]
     assert all(quick_pixels(content, 10**6) is None for content in left)
-    assert quick_pixels(encoded(image), 599) is None
+    assert quick_pixels(encoded(image, "JPEG"), 599) is None
     monkeypatch.setattr(jpeg, "QUICK_PIXELS", 599)
-    assert quick_pixels(encoded(image), 600) is None
+    assert quick_pixels(encoded(image, "JPEG"), 600) is None
     monkeypatch.setattr(jpeg, "QUICK_PIXELS", 600)
-    assert quick_pixels(encoded(image), 600) is not None
+    assert quick_pixels(encoded(image, "JPEG"), 600) is not None
 
 
 def test_a_square_is_the_same_on_both_ways(monkeypatch):

@@ -1,6 +1,5 @@
 """The model's parts: network, decision rule, pixels, bundle."""
 
-import io
 import json
 import os
 
@@ -16,6 +15,7 @@ from model.errors import BundleError, DataError, ImageError, ImageTooLargeError
 from model.photos import find_photos
 from model.pixels import load_square, pixels_sha256, read_picture, to_square
 from model.vision import torchvision
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.unit
 
@@ -27,12 +27,6 @@ def bundle(tmp_path_factory):
     network = PixelClassifier(Architecture(backbone="resnet18")).eval()
     save_bundle(path, network, BundleMetadata(abstain_below=0.25, input_size=64))
     return path, network
-
-
-def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("architecture", [Architecture(), Architecture(backbone="resnet18", activation="silu")])

@@ -18,7 +18,7 @@ from server.problems import Unavailable
 from server.service import Service
 from server.settings import Settings
 from tests.fake_runtime import SIZE, square
-from tests.live_server import encoded
+from tests.pictures import encoded
 
 pytestmark = pytest.mark.unit
 FORM = b'--b\r\ncontent-disposition: form-data; name="%s"\r\n\r\n' + encoded(square("bird")) + b"\r\n--b--\r\n"
