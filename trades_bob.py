@@ -9,8 +9,8 @@ import typer
 from attack.check.commands import check
 from attack.commands import attack, predict
 from attack.evaluation.commands import evaluate
+from model.console import write_line
 from model.errors import TradesBobError
-from model.text import printable
 from server.commands import make_key, serve
 from train.commands import demo, release, train
 from train.data_commands import data_app
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print("trades-bob: " + printable(" ".join(message.split())), file=sys.stderr)
+    write_line("trades-bob: " + " ".join(message.split()))
     sys.exit(code)
 
 

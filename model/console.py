@@ -29,9 +29,14 @@ def unseen(done: float, **figures: str) -> None:
 
 def say(line: str) -> None:
     """One plain line to stderr; stdout is for results. Of the processes of one run only the first speaks."""
-    if not _SPEAKS:
-        return
-    print(printable(line), file=sys.stderr, flush=True)
+    if _SPEAKS:
+        write_line(line)
+
+
+def write_line(line: str) -> None:
+    """To stderr in a single write: the lines of processes that share it never mix (`print` writes its end apart)."""
+    sys.stderr.write(printable(line) + "\n")
+    sys.stderr.flush()
 
 
 @contextmanager

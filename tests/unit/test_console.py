@@ -1,5 +1,9 @@
 """What a person sees of names that others gave: neither commands of a terminal nor markup."""
 
+import socket
+import subprocess
+import sys
+
 import pytest
 
 from model.console import _bar, say
@@ -31,3 +35,13 @@ def test_lines_bars_and_tables_show_names_as_they_are(capfd):
     assert "[/b]" in shown.err
     assert SHOWN in shown.out
     assert "\x1b" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize("buffering", [[], ["-u"]], ids=["buffered", "unbuffered"])
+def test_a_line_is_one_write_so_that_lines_of_processes_that_share_stderr_never_mix(buffering):
+    """As torchrun starts them: `python -u`. A socket that keeps the bounds of writes shows each of them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        lines = [sys.executable, *buffering, "-c", "from model.console import say; say('one'); say('two')"]
+        subprocess.run(lines, check=True, stderr=theirs, timeout=60)
+        assert [ours.recv(1000), ours.recv(1000)] == [b"one\n", b"two\n"]
