@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from attack.decision import ATTACKS, UNBOUNDED
-from attack.decision.problem import Problem
+from attack.decision.problem import Guide, Problem
 from attack.journal import Journal
 from attack.oracle import Oracle
 from attack.page import write_page
@@ -33,8 +33,17 @@ from model.pixels import Pixels, load_square
 class Campaign:
     """Runs one attack over a folder of photos."""
 
-    def __init__(self, oracle: Oracle, images: Path, settings: Settings, out: Path, resume: bool = False) -> None:
+    def __init__(
+        self,
+        oracle: Oracle,
+        images: Path,
+        settings: Settings,
+        out: Path,
+        resume: bool = False,
+        guide: Guide | None = None,
+    ) -> None:
         self.oracle, self.settings, self.store, self.resume = oracle, settings, Store(out), resume
+        self.guide = guide
         self.bounded = settings.attack not in UNBOUNDED
         self.photos = find_photos(images, settings.limit, settings.seed)
         self.pools = [[p for p in find_photos(images) if p.label == label] for label in range(len(CLASSES))]
@@ -120,7 +129,8 @@ class Campaign:
             mapped, spatial = random_map(clean, rng)
         original = (clean if mapped is None else mapped).astype(np.float32).ravel()
         others = partial(self._others, 1 - photo.label, int(rng.integers(2**32)))
-        problem = Problem(original, side, rng, others, self.settings.max_queries)
+        gradient = None if self.guide is None else self.guide(photo.label, side)
+        problem = Problem(original, side, rng, others, self.settings.max_queries, gradient)
         return Plan(clean, mapped, spatial, ATTACKS[self.settings.attack], problem, self.bounded)
 
     def _others(self, label: int, seed: int) -> Iterator[Pixels]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -10,6 +11,7 @@ import typer
 from model.errors import ConfigError
 from model.text import printable
 
+SURROGATE_HELP = "a bundle of your own, whose gradients guide `auto`; may be given more than once"
 ENDPOINT_HELP = "URL of a live endpoint (http://HOST:PORT; API key in TRADES_BOB_API_KEY), or a .toml of another one"
 
 
@@ -27,13 +29,14 @@ def attack(
     ] = 10.0,
     seed: Annotated[int, typer.Option(min=0, help="seed of all chance")] = 0,
     spatial: Annotated[str, typer.Option(help="a spatial map first, as the challenge's kit: random | none")] = "random",
+    surrogate: Annotated[list[Path] | None, typer.Option(help=SURROGATE_HELP)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where a run of the same settings ended")] = False,
     json: Annotated[Path | None, typer.Option(help="write the results to this file too")] = None,
 ) -> None:
     """Attack a live endpoint by its labels alone."""
     # The matrices of an attack are too small to share: more BLAS threads than one cost several times the CPU.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from attack.decision import ATTACKS
+    from attack.decision import ATTACKS, WITH_SURROGATE
     from attack.settings import Settings
     from model.files import write_json
 
@@ -43,8 +46,10 @@ def attack(
         raise ConfigError(f"--spatial is {spatial!r}; it is random or none")
     if (endpoint is None) == (bundle is None):
         raise ConfigError("give --endpoint URL or --bundle DIR, one of them")
+    if surrogate and attack not in WITH_SURROGATE:
+        raise ConfigError(f"--surrogate is of no use to --attack {attack}; it is for {', '.join(WITH_SURROGATE)}")
     settings = Settings(attack, max_queries, max_l2, seed, cast(Literal["random", "none"], spatial), limit)
-    results = _attack(endpoint, bundle, images, settings, out, resume)
+    results = _attack(endpoint, bundle, images, settings, out, resume, surrogate or [])
     if json is not None:
         write_json(json, results)
     counts = results["summary"]
@@ -52,18 +57,30 @@ def attack(
 
 
 def _attack(
-    endpoint: str | None, bundle: Path | None, images: Path, settings: Any, out: Path, resume: bool
+    endpoint: str | None,
+    bundle: Path | None,
+    images: Path,
+    settings: Any,
+    out: Path,
+    resume: bool,
+    surrogates: list[Path],
 ) -> dict[str, Any]:
     from attack.campaign import Campaign
 
+    guide = None
+    if surrogates:
+        from attack.surrogate import Surrogate
+
+        surrogate = Surrogate(surrogates)
+        guide, settings = surrogate.against, replace(settings, surrogates=tuple(surrogate.identities))
     if bundle is not None:
         from attack.local import LocalOracle
 
-        return Campaign(LocalOracle(bundle), images, settings, out, resume).run(str(bundle))
+        return Campaign(LocalOracle(bundle), images, settings, out, resume, guide).run(str(bundle))
     from attack.oracle import RemoteOracle, open_client
 
     with open_client(str(endpoint)) as client:
-        return Campaign(RemoteOracle(client), images, settings, out, resume).run(client.url)
+        return Campaign(RemoteOracle(client), images, settings, out, resume, guide).run(client.url)
 
 
 def predict(

@@ -17,3 +17,5 @@ class Settings:
     spatial: Literal["random", "none"] = "random"
     """A random spatial map first, as the challenge's kit does, or the photo as it is."""
     limit: int | None = None
+    surrogates: tuple[str, ...] = ()
+    """SHA-256 of the weights of the networks whose gradients the attack follows, where it is given any."""

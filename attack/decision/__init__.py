@@ -40,3 +40,5 @@ ATTACKS: Final[dict[str, Callable[[Problem], Attack]]] = {
 """What `--attack` knows."""
 UNBOUNDED: Final = frozenset({"spatial-kit", "spatial-documented", "corruptions"})
 """Those whose success is any wrong answer to what they try, not a small distance."""
+WITH_SURROGATE: Final = frozenset({"auto"})
+"""Those that make use of `Problem.surrogate`."""

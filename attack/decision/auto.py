@@ -12,10 +12,13 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import numpy as np
+
 from attack.decision.averaging import AveragingParameters, AveragingStepper
-from attack.decision.problem import Attack, Hits, Problem, norm
+from attack.decision.problem import Attack, Hits, Problem, distances, norm
 from attack.decision.regression import LOW, Band, StepParameters, Stepper
 from attack.decision.starts import best_start, near_copies
+from attack.decision.transfer import TransferParameters, TransferStepper, transferred
 from model.pixels import Pixels
 
 Result = TypeVar("Result")
@@ -33,6 +36,8 @@ class AutoParameters:
     """Of the steps in all frequencies."""
     expected_gain: float = 1e-4
     """Of a query of them, in the logarithm of the distance: once both beliefs gain less, they are tried."""
+    transfer: TransferParameters = field(default_factory=TransferParameters)
+    """Of the steps along a surrogate's gradient, where there is a surrogate."""
     search: int = 10
     """Queries kept for the last search on the semicircle."""
 
@@ -41,13 +46,16 @@ def auto(problem: Problem, parameters: AutoParameters | None = None) -> Attack:
     """Start as near as may be; then the way that of late gained most per query is gone on."""
     p = parameters or AutoParameters()
     meter = _Meter(problem.budget - 2)  # the clean photo and its map
-    point = yield from meter.counted(best_start(problem, copies=near_copies(problem)))
+    point = yield from meter.counted(best_start(problem, copies=_copies(problem, p)))
     if point is None:
         return
     beliefs = [Stepper(problem, point, band, p.steps) for band in p.bands]
-    steppers: list[Stepper | AveragingStepper] = [*beliefs, AveragingStepper(problem, p.averaging)]
+    steppers: list[Stepper | AveragingStepper | TransferStepper] = [*beliefs, AveragingStepper(problem, p.averaging)]
     # Logarithm of the distance, per query: expected of what was not tried yet, else of the last steps.
     gains = [math.inf] * len(beliefs) + [p.expected_gain]
+    if problem.surrogate is not None:
+        steppers.append(TransferStepper(problem, problem.surrogate, p.transfer))
+        gains.append(math.inf)
     tried = set[int]()
     while (distance := norm(point - problem.original)) >= 1:
         best = gains.index(max(gains))
@@ -58,6 +66,14 @@ def auto(problem: Problem, parameters: AutoParameters | None = None) -> Attack:
         tried.add(best)
         for stepper in steppers:
             stepper.moved()
+
+
+def _copies(problem: Problem, p: AutoParameters) -> Pixels:
+    """(N, D) what is tried as a start before any photo, nearest first."""
+    copies = near_copies(problem)
+    if problem.surrogate is not None:
+        copies = np.concatenate([copies, transferred(problem, problem.surrogate, p.transfer)])
+    return copies[np.argsort(distances(problem, copies), kind="stable")]
 
 
 class _Meter:

@@ -20,6 +20,10 @@ Hits = npt.NDArray[np.bool_]
 """(N,) whether the endpoint answered the wrong class; an abstention is no hit."""
 Attack = Generator[Pixels, Hits, None]
 """Yields (N, D) uint8 probes of one picture, receives (N,) hits."""
+Gradient = Callable[[Vector], Vector]
+"""(D,) a picture -> (D,) the way in which a network of the attacker's own turns to the wrong class, of any length."""
+Guide = Callable[[int, int], Gradient]
+"""(label of the original, side) -> what turns such pictures into the other class."""
 
 _TAPE_LENGTH: Final = 2**20
 _CACHED_VALUES: Final = 2**18
@@ -39,6 +43,8 @@ class Problem:
     """Pictures (D,) of the class that the endpoint should be made to answer, in random order."""
     budget: int = 5000
     """Queries that may be spent, for attacks that plan."""
+    surrogate: Gradient | None = None
+    """A network that may know what this one knows, for attacks that make use of one."""
 
     @property
     def dim(self) -> int:

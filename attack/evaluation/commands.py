@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from attack.commands import ENDPOINT_HELP
+from attack.commands import ENDPOINT_HELP, SURROGATE_HELP
 from model.errors import ConfigError, UserError
 
 
@@ -22,6 +22,7 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(min=0, help="seed of all chance")] = None,
     size: Annotated[int | None, typer.Option(min=32, max=1024, help="side in pixels; without it, the model's")] = None,
     device: Annotated[str | None, typer.Option(help="auto | cpu | cuda")] = None,
+    surrogate: Annotated[list[Path] | None, typer.Option(help=SURROGATE_HELP)] = None,
     repeat: Annotated[Path | None, typer.Option("--from", help="repeat the run of this report.json")] = None,
     beside: Annotated[Path | None, typer.Option(help="folder of an earlier evaluation, shown beside this one")] = None,
     json: Annotated[Path | None, typer.Option(help="write the report to this file too")] = None,
@@ -41,6 +42,7 @@ def evaluate(
         "seed": seed,
         "size": size,
         "device": device,
+        "surrogates": tuple(map(str, surrogate)) if surrogate else None,
         **_subject(bundle, endpoint, callable),
     }
     settings = _settings(earlier, {name: value for name, value in given.items() if value is not None})

@@ -73,6 +73,8 @@ def command_of(settings: Mapping[str, Any]) -> str:
     for name in ("profile", "limit", "seed", "size", "device"):
         if settings[name] is not None:
             words += [f"--{name}", str(settings[name])]
+    for bundle in settings.get("surrogates", ()):
+        words += ["--surrogate", bundle]
     return shlex.join([*words, "--out", "DIR"])
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from torch import Tensor
 
+from attack.decision import WITH_SURROGATE
 from attack.evaluation import transforms, walks
 from attack.evaluation.grid import DOCUMENTED, KIT, Grid
 from attack.evaluation.searches import run_search, run_spsa
@@ -52,6 +53,15 @@ class Row:
     """What a report says about it, for pictures of side S."""
     most: int | None = None
     """Photos the kit gives it, where that is not all of them."""
+    guided: bool = False
+    """Whether it follows the gradients of a surrogate, where there is one."""
+
+    def described(self, session: Session) -> tuple[str, dict[str, Any]]:
+        """The title and the parameters of this row in an evaluation."""
+        parameters = self.parameters(session.size)
+        if session.surrogate is None or not self.guided:
+            return self.title, parameters
+        return f"{self.title}, with a surrogate", {**parameters, "surrogates": session.surrogate.identities}
 
 
 def _variants(title: str, run: Callable[..., Result], passes: int, **parameters: object) -> Row:
@@ -89,7 +99,7 @@ def _walk(title: str, walk: walks.Walk, most: int | None = None) -> Row:
             "end": _end(walk),
         }
 
-    return Row(title, run, "labels", walk.queries, parameters, most)
+    return Row(title, run, "labels", walk.queries, parameters, most, guided=walk.attack in WITH_SURROGATE)
 
 
 def _end(walk: walks.Walk) -> str:

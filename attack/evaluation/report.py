@@ -47,6 +47,8 @@ class EvaluationSettings(BaseModel):
     size: int | None = None
     """Side in pixels; none: the model's own."""
     device: str = "auto"
+    surrogates: tuple[str, ...] = ()
+    """Folders of bundles of the attacker's own, whose gradients guide the label-only walks."""
 
 
 @dataclass
@@ -166,9 +168,12 @@ def same_table(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What a repeated run did not find as it was: the photos, the model's weights."""
-    before, after = ((report["photos"]["sha256"], report["model"]["sha256"]) for report in (old, new))
-    return [name for name, was, is_now in zip(("photos", "weights"), before, after, strict=True) if was != is_now]
+    """What a repeated run did not find as it was: the photos, the weights of the model and of the surrogates."""
+    names = ("photos", "weights", "surrogates")
+    before, after = (
+        (report["photos"]["sha256"], report["model"]["sha256"], report.get("surrogates", [])) for report in (old, new)
+    )
+    return [name for name, was, is_now in zip(names, before, after, strict=True) if was != is_now]
 
 
 def _table_part(row: Mapping[str, Any]) -> dict[str, Any]:

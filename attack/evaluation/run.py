@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from attack.evaluation.protocol import Planned, asked_for, gradient_batch, plan, runs_on
+from attack.evaluation.protocol import ROWS, Planned, asked_for, gradient_batch, plan, runs_on
 from attack.evaluation.report import (
     COVERAGE,
     REPORT_VERSION,
@@ -24,6 +24,7 @@ from attack.evaluation.session import Session
 from attack.evaluation.subject import BundleSubject, CallableSubject, EndpointSubject, Subject
 from attack.gradient.balls import gradient_of
 from attack.oracle import open_client
+from attack.surrogate import Surrogate
 from model.console import progress, say
 from model.errors import ConfigError, DataError
 from model.files import write_json
@@ -52,7 +53,7 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
     with ExitStack() as stack:
         subject = open_subject(settings, stack)
         planned = plan(chosen, settings.profile, settings.attacks, subject.input_size)
-        session = Session(subject, settings.seed)
+        session = Session(subject, settings.seed, open_surrogate(settings, planned))
         rate = measured_rate(session, chosen)
         announce(session, planned, rate)
         started = time.monotonic()
@@ -90,6 +91,16 @@ def open_subject(settings: EvaluationSettings, stack: ExitStack) -> Subject:
     client = open_client(settings.reference)
     stack.enter_context(client)
     return EndpointSubject(client)
+
+
+def open_surrogate(settings: EvaluationSettings, planned: Sequence[Planned]) -> Surrogate | None:
+    """The networks that guide walks. Raises ConfigError where there is no such walk, BundleError."""
+    if not settings.surrogates:
+        return None
+    if not any(one.row.guided for one in planned):
+        guided = ", ".join(name for name, row in ROWS.items() if row.guided)
+        raise ConfigError(f"--surrogate guides {guided}; none of them is among the rows to run")
+    return Surrogate([Path(bundle) for bundle in settings.surrogates], chosen_device(settings.device))
 
 
 def chosen_device(name: str) -> str:
@@ -174,7 +185,8 @@ def run_rows(session: Session, planned: Sequence[Planned], photos: Sequence[Phot
         with progress(one.name, len(one.photos)) as report:
             result = one.row.run(session, one.photos, report, photos)
         seconds, queries = time.monotonic() - started, session.subject.queries - before
-        row = Scored(one.name, one.row.title, result, seconds, queries, one.row.parameters(session.size))
+        title, parameters = one.row.described(session)
+        row = Scored(one.name, title, result, seconds, queries, parameters)
         found = entry(row, session.subject)
         errors = f"{found['errors_at_80']} of {found['covered_at_80']} covered answers wrong"
         say(f"{one.name}: {errors}, {duration(seconds)}")
@@ -207,6 +219,7 @@ def build(
         "version": REPORT_VERSION,
         "settings": settings.model_dump(),
         "model": subject.describe(),
+        "surrogates": [] if session.surrogate is None else session.surrogate.identities,
         "photos": {"n": len(photos), "sha256": photos_digest(pool)},
         "environment": environment(subject.device),
         "coverage": COVERAGE,

@@ -18,6 +18,7 @@ from torch import Tensor
 from attack.evaluation import scoring
 from attack.evaluation.subject import Subject, to_pixels, to_tensor
 from attack.gradient.objective import objective, split
+from attack.surrogate import Surrogate
 from model.console import Report
 from model.photos import Photo
 from model.pixels import Pixels, load_square
@@ -87,10 +88,10 @@ class Chunk(NamedTuple):
 
 
 class Session:
-    """One evaluation: who is asked, about what, with which seed."""
+    """One evaluation: who is asked, about what, with which seed, and what the attacker has of its own."""
 
-    def __init__(self, subject: Subject, seed: int) -> None:
-        self.subject, self.seed = subject, seed
+    def __init__(self, subject: Subject, seed: int, surrogate: Surrogate | None = None) -> None:
+        self.subject, self.seed, self.surrogate = subject, seed, surrogate
 
     @property
     def size(self) -> int:

@@ -19,16 +19,15 @@ import torch
 from torch import Tensor
 
 from attack.evaluation.onnx_network import OnnxNetwork
+from attack.gradient.network import Network
 from attack.gradient.objective import Model
 from attack.spatial import KIT_SIZE
 from attack.wire.client import Client
 from attack.wire.foreign import ForeignClient
 from model.bundle import load_bundle
 from model.errors import ConfigError
-from model.folding import fold_batch_norms
 from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
-from model.small_maps import multiply_small_maps
 
 VOTES: Final = {CLASSES[0]: (1.0, 0.0), CLASSES[1]: (0.0, 1.0), ABSTAIN: (0.0, 0.0)}
 CPU_PIXELS_PER_BATCH: Final = 32 * 224 * 224 // 2
@@ -97,11 +96,7 @@ class Subject(ABC):
 
 
 class BundleSubject(Subject):
-    """A bundle in this process. Its normalisations are folded into the convolutions: the same function, faster.
-
-    On a CPU what needs no gradient runs on ONNX Runtime; the two agree up to rounding. Where the CPU has matrix tiles
-    (AMX) gradients are taken in bfloat16: a search may go a little astray, a judgement may not.
-    """
+    """A bundle in this process. On a CPU what needs no gradient runs on ONNX Runtime; the two agree up to rounding."""
 
     kind = "bundle"
 
@@ -112,26 +107,12 @@ class BundleSubject(Subject):
         self.identity = classifier.metadata.weights_sha256
         self.abstain_below = classifier.metadata.abstain_below
         torch.backends.cudnn.deterministic = True  # one seed, one table
-        network = fold_batch_norms(classifier.network).requires_grad_(False).to(self.device)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if self.device.type == "cpu":
-            multiply_small_maps(self.network)
-        if self.device.type == "cpu" and torch.cpu._is_amx_tile_supported():
-            self.differentiable, self.gradients_in = self._in_bfloat16, "bfloat16"
-        else:
-            self.differentiable, self.gradients_in = self._on_device, "float32"
-        self._forward = OnnxNetwork(path, self.input_size) if self.device.type == "cpu" else self._on_device
+        network = Network(classifier, self.device)
+        self.differentiable, self.gradients_in = network, network.gradients_in
+        self._forward = OnnxNetwork(path, self.input_size) if self.device.type == "cpu" else network.exact
 
     def _answer(self, x: Tensor) -> Tensor:
         return self._forward(x)
-
-    def _on_device(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.network(x.to(self.device, memory_format=torch.channels_last))
-        return logits
-
-    def _in_bfloat16(self, x: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return self._on_device(x).float()
 
 
 class CallableSubject(Subject):

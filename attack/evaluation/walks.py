@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attack.decision import ATTACKS
+from attack.decision import ATTACKS, WITH_SURROGATE
 from attack.decision.problem import Attack, Problem, distances
 from attack.evaluation.searches import mapped
 from attack.evaluation.session import Chunk, Gallery, Result, Session, Shot
@@ -132,7 +132,9 @@ def _track(session: Session, chunk: Chunk, pool: Sequence[Photo], walk: Walk, li
     others = partial(
         _others, session, [other for other in pool if other.label != photo.label], int(rng.integers(2**32))
     )
-    problem = Problem(pixels.astype(np.float32).ravel(), session.size, rng, others, walk.steps)
+    surrogate = session.surrogate if walk.attack in WITH_SURROGATE else None
+    gradient = None if surrogate is None else surrogate.against(photo.label, session.size)
+    problem = Problem(pixels.astype(np.float32).ravel(), session.size, rng, others, walk.steps, gradient)
     plan = Plan(pixels, None, None, partial(walk.course, limit=limit), problem, attack_abstained=True)
     return Track(Outcome(photo.name, CLASSES[photo.label]), plan)
 

@@ -17,6 +17,7 @@ from attack.decision.problem import Problem, distances, to_lattice
 from attack.decision.starts import best_start, find_start, near_copies
 from attack.decision.subspace import coordinates, middle
 from attack.decision.texture import texture
+from attack.decision.transfer import TransferParameters, transferred
 
 SIDE = 6
 DIM = 3 * SIDE * SIDE
@@ -377,3 +378,54 @@ def test_further_photos_are_asked_together_and_the_nearest_line_is_the_start(pho
         _answered(course, next(course), wrong)
     assert distances(problem, end.value.value[None])[0] == pytest.approx(150, rel=0.03)
     assert photos - 1 in sizes
+
+
+def guided(attack, surrogate, budget: int) -> list[float]:
+    """Nearest so far after each query, against a half-space that is 200 away, with a surrogate."""
+    _, wrong, start = half_space(3)
+    photo = to_lattice(start.astype(np.float32))
+    original = np.full(DIM, 127, np.float32)
+    problem = Problem(original, SIDE, np.random.default_rng(0), lambda: iter([photo] * 3), budget, surrogate)
+    return list(course_of(attack(problem), problem, wrong))
+
+
+def course_of(course, problem, wrong):
+    nearest, used = np.inf, 0
+    probes = next(course, None)
+    while probes is not None and used < problem.budget:
+        for probe, hit in zip(probes, hits := wrong(probes.astype(float)), strict=True):
+            nearest = min(nearest, float(distances(problem, probe[None])[0])) if hit else nearest
+            used += 1
+            yield nearest
+        try:
+            probes = course.send(hits)
+        except StopIteration:
+            return
+
+
+def test_a_surrogate_that_knows_the_boundary_leads_to_the_nearest_point_in_few_queries():
+    normal = _unit(3).astype(np.float32)
+    alone, along = (guided(auto, surrogate, 300) for surrogate in (None, lambda _: 7 * normal))
+    assert along[60] <= 200 * 1.05 < alone[60]
+
+
+def test_a_surrogate_that_leads_astray_costs_queries_and_no_more():
+    normal = _unit(3).astype(np.float32)
+    rng = np.random.default_rng(5)
+
+    def noise(_: object) -> np.ndarray:
+        return rng.standard_normal(DIM, dtype=np.float32)
+
+    for surrogate in (noise, lambda _: -normal, lambda _: np.zeros(DIM, np.float32)):
+        assert guided(auto, surrogate, 3000)[-1] <= 200 * 1.05
+
+
+def test_what_a_surrogate_proposes_as_a_start_lies_in_its_balls():
+    original = np.full(DIM, 127, np.float32)
+    problem = Problem(original, SIDE, np.random.default_rng(0), lambda: iter([]))
+    parameters = TransferParameters()
+    pictures = transferred(problem, lambda _: np.linspace(-1, 1, DIM, dtype=np.float32), parameters)
+    reached = distances(problem, pictures) / np.sqrt(DIM)
+    np.testing.assert_allclose(reached, parameters.lengths, atol=0.5)
+    assert (pictures[:, 0] < 127).all()
+    assert (pictures[:, -1] > 127).all()
