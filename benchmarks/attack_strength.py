@@ -113,14 +113,15 @@ def row(curves: dict[Photo, Curve], budgets: dict[Photo, int]) -> dict[str, floa
     """Median at each budget, over the photos that were given so many queries."""
     result: dict[str, float | None] = {}
     for queries in BUDGETS:
-        found = [_at(curve, queries) for photo, curve in curves.items() if budgets[photo] >= queries]
+        found = [at(curve, queries) for photo, curve in curves.items() if budgets[photo] >= queries]
         if found:
             median = float(np.median(found))
             result[str(queries)] = round(median, 4) if math.isfinite(median) else None
     return result
 
 
-def _at(curve: Curve, queries: int) -> float:
+def at(curve: Curve, queries: int) -> float:
+    """Nearest L2 after so many queries; infinity before the first."""
     return min((l2 for spent, l2 in curve if spent <= queries), default=math.inf)
 
 
