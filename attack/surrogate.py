@@ -18,8 +18,10 @@ from model.bundle import load_bundle
 class Surrogate:
     """One bundle or several; each sees the picture at the side that it was trained for."""
 
-    def __init__(self, bundles: Sequence[Path], device: str = "cpu") -> None:
-        """Raises BundleError."""
+    def __init__(self, bundles: Sequence[Path], device: str | None = None) -> None:
+        """On CUDA where there is a device, unless told. Raises BundleError."""
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        torch.backends.cudnn.deterministic = True  # a run that goes on must meet the same probes
         classifiers = [load_bundle(path) for path in bundles]
         self.identities = [classifier.metadata.weights_sha256 for classifier in classifiers]
         self.networks = [(Network(classifier, device), classifier.input_size) for classifier in classifiers]

@@ -13,6 +13,7 @@ from torch import nn
 from attack.evaluation.subject import BundleSubject, to_tensor
 from attack.gradient.pgd import PGD, pgd
 from attack.spatial import SpatialRange, apply_maps, draw_maps
+from attack.surrogate import Surrogate
 from model.architecture import PixelClassifier
 from model.runtime import open_runtime
 from model.torch_runtime import TorchRuntime
@@ -48,6 +49,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def batch(n: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(n, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)), torch.arange(n) % 2
+
+
+@on_devices
+def test_a_surrogate_s_gradient_is_that_of_the_cpu(device, bundle):
+    point = np.random.default_rng(0).uniform(0, 255, 3 * SIZE * SIZE).astype(np.float32)
+    here, there = (Surrogate([bundle], where).against(1, SIZE)(point) for where in ("cpu", device))
+    assert float(here @ there) > 0.98
+    np.testing.assert_array_equal(Surrogate([bundle], device).against(1, SIZE)(point), there)
 
 
 @on_devices
