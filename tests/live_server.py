@@ -18,7 +18,11 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 NPY = {"content-type": "application/x-npy"}
-_RUN = "from server.run import run; from server.settings import read_settings; run(read_settings(), {factory!r})"
+# On a machine that stalls a sound worker may be silent for longer than the service bears.
+_RUN = (
+    "import server.process; server.process.HEARTBEAT_STALE_S = 5; from server.run import run;"
+    " from server.settings import read_settings; run(read_settings(), {factory!r})"
+)
 
 
 @dataclass
@@ -91,7 +95,7 @@ def live_server(
         )
     try:
         wait_for(lambda: '"listening"' in log_file.read_text() or process.poll() is not None, 60)
-        assert process.poll() is None, log_file.read_text()
+        assert '"listening"' in log_file.read_text(), log_file.read_text()
         (url,) = re.findall(r'"url": "(http[^"]+)"', log_file.read_text())
         server = LiveServer(process, log_file, url)
         if ready:
@@ -116,13 +120,17 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
 
 
 def unread_bytes(connection: socket.socket) -> int | None:
-    """What waits to be read at the other end, on this machine; None where no process has that end any more, or yet."""
-    ports = tuple(f":{address[1]:04X}" for address in (connection.getpeername(), connection.getsockname()))
+    """What was sent and not read yet at the other end, on this machine; None where no process has that end."""
+    here, there = (f":{address[1]:04X}" for address in (connection.getsockname(), connection.getpeername()))
+    queues = {}
     for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, _, queues, *_, inode = row.split()[:10]
-        if (local[-5:], remote[-5:]) == ports and inode != "0":
-            return int(queues.split(":")[1], 16)
-    return None
+        _, local, remote, _, waiting, *_, inode = row.split()[:10]
+        if inode != "0":
+            queues[local[-5:], remote[-5:]] = [int(part, 16) for part in waiting.split(":")]
+    if (there, here) not in queues:
+        return None
+    unsent, _ = queues.get((here, there), (0, 0))
+    return unsent + queues[there, here][1]
 
 
 def wait_until_read(connection: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +47,8 @@ def train(
 
 
 def _stopped(*_: object) -> None:
+    if isinstance(sys.exception(), TrainingError):  # it ends with its own reason already
+        return
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     lost = ", which torchrun sends when another process of the run has ended" if several else ""
     raise TrainingError(f"stopped by SIGTERM{lost}")

@@ -48,6 +48,7 @@ def shutdown(subject: Subject) -> tuple[str, dict[str, float]]:
         asked = [pool.submit(_status, subject, batch, sent) for _ in range(UNDER_WAY)]
         for _ in asked:
             sent.acquire(timeout=subject.rules.request_s)
+        subject.http.get("/livez")  # answered: what was connected before it has been accepted
         time.sleep(ARRIVAL_S)
         elapsed, code = machine.stop(within_s)
         answers = [future.result() for future in asked]

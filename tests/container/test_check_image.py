@@ -16,7 +16,9 @@ from tests.container.live import url_of
 pytestmark = pytest.mark.container
 
 TESTS = Path(__file__).resolve().parent.parent
-QUICK = Rules(memory_mib=1024, ready_s=90, request_s=20, repeats=40, measure_s=0.3, min_images_per_s=100)
+# On a machine that stalls a sound image may be slow: only the slow one is held to a rate, twice what it can.
+QUICK = Rules(memory_mib=1024, ready_s=90, request_s=20, repeats=40, measure_s=0.3, min_images_per_s=1)
+FAST = QUICK.model_copy(update={"min_images_per_s": 100})
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_the_projects_own_image_is_fit(image, photos, engine):
     ],
 )
 def test_each_bad_image_fails_on_its_line_alone(submission, clean, engine, fault, line, reason):
-    failed = failures(submission(fault), clean)
+    failed = failures(submission(fault), clean, FAST if fault == "slow" else QUICK)
     assert list(failed) == [line]
     assert reason in failed[line]
     assert leftovers(engine) == []
@@ -121,9 +123,9 @@ def test_an_image_that_runs_as_root_fails_on_that_line_alone(submission, clean):
 
 
 def test_a_submission_that_is_never_ready_fails_with_what_it_answers(submission, clean):
-    failed = failures(submission("silent"), clean, QUICK.model_copy(update={"ready_s": 6.0}))
+    failed = failures(submission("silent"), clean, QUICK.model_copy(update={"ready_s": 30.0}))
     assert list(failed) == ["ready"]
-    assert failed["ready"].startswith("/readyz answers status 503 after 6 s")
+    assert failed["ready"].startswith("/readyz answers status 503 after 30 s")
 
 
 def test_an_image_that_is_not_there_is_the_users_mistake(engine, clean):

@@ -75,6 +75,7 @@ def test_no_probe_leaves_the_lattice(attack, level, seed):
             return
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20))
 def test_a_picture_is_the_nearest_on_the_lattice(values):
     x = np.array(values, np.float32)

@@ -193,7 +193,9 @@ def test_a_killed_download_goes_on(server: OfficialServer, tmp_path: Path) -> No
     server.faults.clear()
     server.requests.clear()
     download(tmp_path, ["test"], server.settings())
-    assert len(server.requests) == 250 - len(before)
+    names = {Path(path).name for path in server.requests}  # a last request of the killed one may be noted late
+    assert not names & {path.name for path in before}
+    assert len(names) == 250 - len(before)
     assert verify(tmp_path).fit
 
 

@@ -32,12 +32,11 @@ def corner(colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def test_a_killed_worker_is_seen_and_replaced(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, FAKE_OPEN_S=2) as server:
+    with live_server(bundle, bundle, FACTORY, FAKE_OPEN_S=4) as server:
         pid = server.worker_pid()
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not server.is_ready())
-        reason = httpx.get(f"{server.url}/readyz").json()["detail"]
-        assert reason in ("Not ready: the worker is being restarted.", "Not ready: the model is being loaded.")
+        reasons = {"Not ready: the worker is being restarted.", "Not ready: the model is being loaded."}
+        wait_for(lambda: httpx.get(f"{server.url}/readyz").json().get("detail") in reasons)
         assert httpx.get(f"{server.url}/livez").status_code == 200
         assert ask(server).json() == {"label": "bird"}  # asked without a worker, answered by the next one
         server.wait_ready()
@@ -67,7 +66,7 @@ def test_a_worker_may_load_for_longer_than_a_batch_may_take(bundle: Path) -> Non
 
 def test_a_worker_that_hangs_while_it_loads_is_replaced(bundle: Path) -> None:
     with live_server(bundle, bundle, FACTORY, ready=False, load_timeout_s=0.5, FAKE_OPEN_S=600) as server:
-        wait_for(lambda: server.log.count('"worker started"') == 2, 60)
+        wait_for(lambda: server.log.count('"worker started"') >= 2, 60)
         assert '"worker hangs"' in server.log
 
 
@@ -87,9 +86,9 @@ def test_dispatched_at_once_when_idle_and_together_when_busy(server: LiveServer)
     with ThreadPoolExecutor(16) as pool:
         with server.worker_stopped():
             answers = [pool.submit(ask, server)]
-            wait_for(lambda: server.metric("images_in_house") == 1)
+            wait_for(lambda: server.metric("decode_seconds_count") == 1)
             answers += [pool.submit(ask, server) for _ in range(8)]
-            wait_for(lambda: server.metric("images_in_house") == 9)
+            wait_for(lambda: server.metric("decode_seconds_count") == 9)
         assert {answer.result().status_code for answer in answers} == {200}
     assert (server.metric("batch_size_count"), server.metric("batch_size_sum")) == (2, 9)
 
@@ -121,7 +120,7 @@ def test_work_of_vanished_clients_is_dropped(server: LiveServer) -> None:
     with server.worker_stopped():
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(npy_head("/predict/batch", len(body)) + body)
-            wait_for(lambda: server.metric("images_in_house") == 40)
+            wait_for(lambda: server.metric("decode_seconds_count") == 1)
         wait_for(lambda: server.metric("disconnects_total") == 1)
         assert server.metric("images_in_house") == 8  # those in the worker
     wait_for(lambda: server.metric("images_in_house") == 0)
@@ -211,7 +210,7 @@ def test_slow_heads_and_bodies(bundle: Path) -> None:
         answer = exchange(server, head + b"\x93NUMPY")
         assert b" 408 " in answer.split(b"\r\n")[0]
         assert b"urn:trades-bob:slow-body" in answer
-        assert ask(server).status_code == 200
+        wait_for(lambda: ask(server).status_code == 200)  # a second is little on a machine that stalls
 
 
 def test_heads_that_never_end(server: LiveServer) -> None:
@@ -234,7 +233,7 @@ def test_half_closed_sockets_and_silence(server: LiveServer) -> None:
             connection.shutdown(socket.SHUT_WR)
             connection.recv(1000)
     assert ask(server).status_code == 200
-    assert server.metric("images_in_house") == 0
+    wait_for(lambda: server.metric("images_in_house") == 0)
 
 
 def test_too_many_connections(bundle: Path) -> None:
@@ -273,7 +272,7 @@ def test_a_connection_in_use_gives_way_to_none(bundle: Path) -> None:
 
 
 def test_requests_before_the_model_is_open_take_no_place(bundle: Path) -> None:
-    with live_server(bundle, bundle, FACTORY, ready=False, max_queue=4, FAKE_OPEN_S=4) as server:
+    with live_server(bundle, bundle, FACTORY, ready=False, max_queue=4, FAKE_OPEN_S=8) as server:
         wait_for(lambda: '"worker started"' in server.log)
         with server.worker_stopped():
             answers = [ask(server) for _ in range(12)]

@@ -36,7 +36,7 @@ backbone = "resnet18"
 
 def trades_bob(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "trades_bob", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=3600)
 
 
 def test_the_demo_ends_with_a_report_and_right_answers(tmp_path):

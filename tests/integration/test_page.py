@@ -72,7 +72,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def answer(page: "Page", text: str) -> None:
-    page.get_by_role("status").filter(has_text=text).wait_for(timeout=10_000)
+    page.get_by_role("status").filter(has_text=text).wait_for(timeout=60_000)
 
 
 @pytest.mark.parametrize(("label", "words"), [("bird", "a bird"), ("bicycle", "a bicycle"), ("abstain", "Abstain")])
@@ -142,7 +142,7 @@ def test_the_interface_is_described_and_can_be_tried(page: "Page", server: LiveS
         assert page.get_by_role("heading", name=operation, exact=True).is_visible()
     info = page.locator("section").filter(has=page.get_by_role("heading", name="GET /info", exact=True))
     info.get_by_role("button", name="Send").click()
-    info.get_by_role("status").filter(has_text='"input_size":32').wait_for(timeout=10_000)
+    info.get_by_role("status").filter(has_text='"input_size":32').wait_for(timeout=60_000)
     for path, files, words in (
         ("/predict", [photo], '{"label": "bird"}'),
         ("/predict/batch", [photo] * 2, '"bird", "bird"'),
@@ -150,12 +150,12 @@ def test_the_interface_is_described_and_can_be_tried(page: "Page", server: LiveS
         box = page.locator("section").filter(has=page.get_by_role("heading", name=f"POST {path}", exact=True))
         box.get_by_label("File").set_input_files(files)
         box.get_by_role("button", name="Send").press("Enter")
-        box.get_by_role("status").filter(has_text=words).wait_for(timeout=10_000)
+        box.get_by_role("status").filter(has_text=words).wait_for(timeout=60_000)
         assert "pixels-sha256: " in box.get_by_role("status").inner_text()
     box = page.locator("section").filter(has=page.get_by_role("heading", name="POST /predict", exact=True))
     box.get_by_label("Type of the body").select_option("application/x-npy")
     box.get_by_role("button", name="Send").click()
-    box.get_by_role("status").filter(has_text="urn:trades-bob:not-an-image").wait_for(timeout=10_000)
+    box.get_by_role("status").filter(has_text="urn:trades-bob:not-an-image").wait_for(timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 

@@ -99,6 +99,7 @@ def test_no_probe_leaves_the_lattice(name, seed, level):
             break
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50))
 def test_the_lattice_is_the_nearest_picture(values):
     x = np.array(values, np.float32)

@@ -25,9 +25,13 @@ FORM = b'--b\r\ncontent-disposition: form-data; name="%s"\r\n\r\n' + encoded(squ
 
 
 @asynccontextmanager
-async def busy_service(tmp_path: Path) -> AsyncIterator[Service]:
+async def busy_service(tmp_path: Path, timeout_s: float) -> AsyncIterator[Service]:
     """A service whose only decoding thread is at something else until the end."""
-    service, go, begun = Service(Settings(decode_threads=1, request_timeout_s=0.1), tmp_path), threading.Event(), []
+    service, go, begun = (
+        Service(Settings(decode_threads=1, request_timeout_s=timeout_s), tmp_path),
+        threading.Event(),
+        [],
+    )
     memory = SimpleNamespace(slots=np.zeros((8, SIZE, SIZE, 3), np.uint8))
     service.engine = SimpleNamespace(batcher=Batcher(8, 8, lambda *_: None), memory=memory)  # type: ignore[assignment]
     service._pool.threads.submit(lambda: begun.append(1) or go.wait(30))
@@ -62,7 +66,7 @@ def test_what_waits_for_a_thread_ends_with_its_request(
         return messages.pop(0)
 
     async def run() -> None:
-        async with busy_service(tmp_path) as service:
+        async with busy_service(tmp_path, 30 if gone else 0.1) as service:
             with pytest.raises(error):
                 await asyncio.wait_for(
                     getattr(service, method)(Headers({"content-type": kind}), receive, "1.2.3.4"), timeout=30
