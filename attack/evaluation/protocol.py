@@ -191,6 +191,11 @@ ROWS: Final[dict[str, Row]] = {
         f"label-only, {LONG_QUERIES:,} queries, after a random spatial map",
         walks.Walk(LABEL_ONLY, LONG_QUERIES, enough=LONG_ENOUGH),
     ),
+    "label-only-kit": _walk(
+        f"label-only, up to {walks.KIT_QUERIES:,} queries as the kit's, after a random spatial map",
+        walks.Walk(LABEL_ONLY, walks.KIT_QUERIES, kit=True),
+        most=100,
+    ),
     "pgd": _pgd("PGD-50, L-inf 16/255, after a random spatial map", PGD("l_inf", EPSILON, PGD_STEPS)),
     "pgd-restarts": _pgd(
         "PGD-50, L-inf 16/255, 20 restarts, after a random spatial map", PGD("l_inf", EPSILON, PGD_STEPS, restarts=20)
