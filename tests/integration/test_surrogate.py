@@ -123,7 +123,7 @@ def test_a_surrogate_without_use_or_weights_is_one_line(bundles, tiny_photos, tm
     with pytest.raises(BundleError, match=r"bundle\.json"):
         results_of(bundles[0], tiny_photos / "val", tmp_path, "--surrogate", str(tmp_path))
     arguments = ["evaluate", "--bundle", str(bundles[0]), "--images", str(tiny_photos / "val"), "--out", str(tmp_path)]
-    with pytest.raises(ConfigError, match="--surrogate guides label-only, .*; none of them is among the rows"):
+    with pytest.raises(ConfigError, match=r"--surrogate guides label-only, .*; none of them is among the rows"):
         app([*arguments, "--attacks", "clean", "--surrogate", str(bundles[1])], standalone_mode=False)
     assert not list(tmp_path.iterdir())
 
