@@ -27,7 +27,6 @@ from attack.evaluation.subject import (
     EndpointSubject,
     Subject,
     find_callable,
-    fold_batch_norms,
     read_votes,
     to_pixels,
     to_tensor,
@@ -43,6 +42,7 @@ from model.answers import answers
 from model.architecture import Architecture, PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, save_bundle
 from model.errors import ConfigError, DataError, RefusedError
+from model.folding import fold_batch_norms
 from model.labels import ABSTAIN, CLASSES
 from trades_bob import app
 
