@@ -72,7 +72,7 @@ def _attack(
         from attack.surrogate import Surrogate
 
         surrogate = Surrogate(surrogates)
-        guide, settings = surrogate.against, replace(settings, surrogates=tuple(surrogate.identities))
+        guide, settings = surrogate.against, replace(settings, surrogates=surrogate.identities)
     if bundle is not None:
         from attack.local import LocalOracle
 

@@ -1,6 +1,6 @@
 """What an attack is told: the settings that, with photos and answers, determine its results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -17,5 +17,5 @@ class Settings:
     spatial: Literal["random", "none"] = "random"
     """A random spatial map first, as the challenge's kit does, or the photo as it is."""
     limit: int | None = None
-    surrogates: tuple[str, ...] = ()
+    surrogates: list[str] = field(default_factory=list)
     """SHA-256 of the weights of the networks whose gradients the attack follows, where it is given any."""

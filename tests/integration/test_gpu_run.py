@@ -41,6 +41,7 @@ def steps_done(state: Path) -> int:
     return json.loads((state / "results" / "gpu-training.json").read_text())["steps"]
 
 
+@pytest.mark.slow
 def test_a_training_that_is_out_of_time_goes_on_on_another_machine(carried, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(ROOT)
     one = Plan(carried, tmp_path / "one", tmp_path / "out1", "cpu", rehearse=True, train_minutes=20)
@@ -90,6 +91,7 @@ def test_a_run_without_a_step_of_training_makes_no_bundle(saved, carried, tmp_pa
     assert not plan.bundle.exists()
 
 
+@pytest.mark.slow
 def test_a_command_that_is_cut_off_leaves_no_step_behind(carried, tmp_path):
     """It would train on beside the next call, and both would write one checkpoint."""
     command = [sys.executable, "-m", "tools.gpu", "run", "--rehearse", "--carried", str(carried), "--steps", "train"]

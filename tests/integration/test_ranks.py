@@ -61,6 +61,7 @@ def finished(config, tiny_photos, tmp_path_factory):
     return outs
 
 
+@pytest.mark.slow
 def test_steps_on_two_processes_equal_those_on_one_in_float64(tmp_path):
     """Weights, statistics, gradients and losses of three large steps: maps, worst of two, two inner steps."""
     done = run(torchrun(ROOT / "tests" / "three_steps.py", tmp_path / "two.pt"))
@@ -100,6 +101,7 @@ def test_only_the_first_process_writes_the_figures(finished, config, tiny_photos
     assert figures["robust"]["at_100"] == pytest.approx(metrics["robust_at_100"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_run_in_a_line_and_it_resumes_to_the_same_bits(finished, config, tiny_photos, tmp_path):
     out = tmp_path / "out"
     lost = run(training(config, tiny_photos, out), LOG_EVERY_STEPS=1, SIGNAL="SIGKILL 3")

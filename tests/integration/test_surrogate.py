@@ -65,6 +65,16 @@ def test_several_networks_of_several_sides_add_their_unit_gradients(bundles):
     assert abs(float(alone[0] @ alone[1])) < 0.9
 
 
+def test_a_network_sees_the_picture_at_its_own_side(bundles):
+    point = picture()
+    x = torch.from_numpy(point).view(1, SIDE, SIDE, 3).permute(0, 3, 1, 2).div(255).requires_grad_(True)
+    logits = load_bundle(bundles[1])(torch.nn.functional.interpolate(x, (48, 48), mode="bilinear"))[0]
+    (exact,) = torch.autograd.grad(logits[1] - logits[0], x)
+    exact = exact.permute(0, 2, 3, 1).reshape(-1).numpy()
+    ascent = Surrogate(bundles[1:]).against(0, SIDE)(point)
+    assert float(ascent @ exact) / np.linalg.norm(exact) > 0.95  # gradients may be taken in bfloat16
+
+
 def test_the_same_picture_gives_the_same_bits(bundles):
     gradient = Surrogate(bundles).against(1, SIDE)
     np.testing.assert_array_equal(gradient(picture()), gradient(picture()))
@@ -106,13 +116,14 @@ def test_who_has_the_network_itself_needs_few_queries(two_sided, tiny_photos, tm
 
 def test_a_run_goes_on_with_the_same_surrogate_alone(two_sided, bundles, tiny_photos, tmp_path):
     images, own = tiny_photos / "val", ["--surrogate", str(bundles[1])]
+    own += ["--limit", "2"]
     whole = results_of(two_sided, images, tmp_path / "whole", *own)
     journal = tmp_path / "cut" / "journal.jsonl"
     results_of(two_sided, images, tmp_path / "cut", *own)
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[: len(lines) // 2]))
     with pytest.raises(ConfigError, match="settings"):
-        results_of(two_sided, images, tmp_path / "cut", "--resume")
+        results_of(two_sided, images, tmp_path / "cut", "--limit", "2", "--resume")
     resumed = results_of(two_sided, images, tmp_path / "cut", *own, "--resume")
     assert resumed["images"] == whole["images"]
 
@@ -130,12 +141,15 @@ def test_a_surrogate_without_use_or_weights_is_one_line(bundles, tiny_photos, tm
 
 def test_an_evaluation_says_what_guided_it_and_repeats_it(two_sided, bundles, tiny_photos, tmp_path, capsys):
     arguments = ["evaluate", "--bundle", str(two_sided), "--images", str(tiny_photos / "val"), "--out", str(tmp_path)]
-    arguments += ["--attacks", "clean:2,label-only:2", "--surrogate", str(bundles[1])]
+    arguments += ["--attacks", "clean:2,label-only:6"]
     app(arguments, standalone_mode=False)
+    alone = json.loads((tmp_path / "report.json").read_text())
+    app([*arguments, "--surrogate", str(bundles[1])], standalone_mode=False)
     report = json.loads((tmp_path / "report.json").read_text())
     weights = load_bundle(bundles[1]).metadata.weights_sha256
     clean, walk, _ = report["attacks"]
     assert report["surrogates"] == walk["parameters"]["surrogates"] == [weights]
+    assert report["walks"] != alone["walks"]
     assert walk["title"].endswith(", with a surrogate")
     assert "surrogate" not in clean["title"]
     assert "surrogates" not in clean["parameters"]

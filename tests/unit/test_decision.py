@@ -1,5 +1,6 @@
 """Label-only attacks on boundaries whose nearest point is known; no probe leaves the lattice."""
 
+import sys
 from functools import partial
 
 import numpy as np
@@ -17,7 +18,7 @@ from attack.decision.problem import Problem, distances, to_lattice
 from attack.decision.starts import best_start, find_start, near_copies
 from attack.decision.subspace import coordinates, middle
 from attack.decision.texture import texture
-from attack.decision.transfer import TransferParameters, transferred
+from attack.decision.transfer import TransferParameters, TransferStepper, transferred
 
 SIDE = 6
 DIM = 3 * SIDE * SIDE
@@ -408,6 +409,33 @@ def test_a_surrogate_that_knows_the_boundary_leads_to_the_nearest_point_in_few_q
     normal = _unit(3).astype(np.float32)
     alone, along = (guided(auto, surrogate, 300) for surrogate in (None, lambda _: 7 * normal))
     assert along[60] <= 200 * 1.05 < alone[60]
+
+
+def test_a_step_along_a_surrogates_gradient_comes_as_near_as_a_plane_allows_at_once(monkeypatch):
+    """Without its proposals as a start; `auto` takes it first of all steps."""
+    normal = _unit(3).astype(np.float32)
+    distance, wrong, start = half_space(3)
+    problem = Problem(np.full(DIM, 127, np.float32), SIDE, np.random.default_rng(0), lambda: iter([]), 100)
+    way = start.astype(np.float32) - 127
+    point = 127 + way * np.float32(1.001 * distance / (way @ normal))
+    stepper = TransferStepper(problem, lambda _: normal, TransferParameters())
+    step = stepper.step(point, float(np.linalg.norm(point - 127)), 10)
+    nearer = _end(step, lambda probes: wrong(probes.astype(float)))
+    assert np.linalg.norm(nearer - 127) < 1.02 * distance < 0.9 * np.linalg.norm(point - 127)
+
+    monkeypatch.setattr(sys.modules[auto.__module__], "transferred", lambda *_: np.full((1, DIM), 127, np.uint8))
+    alone, along = (guided(auto, surrogate, 150) for surrogate in (None, lambda _: normal))
+    assert along[-1] <= 200 * 1.02 < 200 * 1.2 < alone[-1]
+
+
+def _end(search, answer):
+    """What a search returns."""
+    probes = next(search)
+    while True:
+        try:
+            probes = search.send(answer(probes))
+        except StopIteration as end:
+            return end.value
 
 
 def test_a_surrogate_that_leads_astray_costs_queries_and_no_more():
