@@ -1,6 +1,7 @@
 """What benchmarks share: where they ran, and a bundle served over HTTP by a process of its own."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -34,6 +35,14 @@ def serving_bundle(bundle: Path | None = None, *options: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+def told(result: dict, file: Path | None) -> None:
+    """Print a result as JSON, and keep it in a file."""
+    text = json.dumps(result, indent=2)
+    print(text)
+    if file:
+        file.write_text(text + "\n")
 
 
 def _cpu() -> str:

@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from attack_harness import ROOT, machine, serving_bundle
+from attack_harness import ROOT, machine, serving_bundle, told
 from attack_peers import PEERS, Curve, run_peer
 
 from attack.campaign import Campaign
@@ -182,10 +182,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    text = json.dumps(measure(given), indent=2)
-    print(text)
-    if given.json:
-        given.json.write_text(text + "\n")
+    told(measure(given), given.json)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,12 @@ Prints JSON; --json FILE keeps it.
 """
 
 import argparse
-import hashlib
-import json
 import math
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from attack_harness import machine, serving_bundle
+from attack_harness import machine, serving_bundle, told
 from attack_strength import at, chosen
 
 from attack.campaign import Campaign
@@ -25,6 +23,7 @@ from attack.oracle import RemoteOracle
 from attack.settings import Settings
 from attack.surrogate import Surrogate
 from attack.wire.client import Client
+from model.metadata import read_metadata
 
 MARKS = (50, 100, 250, 500, 1000, 5000)
 
@@ -67,7 +66,7 @@ def measure(given: argparse.Namespace) -> dict:
         "limit_l2": round(limit, 3),
         "config": {
             "model": given.name or given.bundle.name,
-            "weights_sha256": hashlib.sha256((given.bundle / "model.safetensors").read_bytes()).hexdigest(),
+            "weights_sha256": read_metadata(given.bundle).weights_sha256,
             "surrogates_sha256": surrogate.identities,
             "surrogates": given.surrogate_name,
         },
@@ -86,10 +85,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    text = json.dumps(measure(given), indent=2)
-    print(text)
-    if given.json:
-        given.json.write_text(text + "\n")
+    told(measure(given), given.json)
 
 
 if __name__ == "__main__":

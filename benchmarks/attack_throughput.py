@@ -17,7 +17,6 @@ Prints JSON; --json FILE keeps it. foolbox is needed for --peers alone.
 
 import argparse
 import contextlib
-import json
 import os
 import resource
 import statistics
@@ -29,7 +28,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from attack_harness import machine, serving_bundle
+from attack_harness import machine, serving_bundle, told
 from attack_strength import chosen
 from PIL import Image
 
@@ -232,10 +231,7 @@ def main() -> None:
         },
         **machine("numpy", "httpx", *(["foolbox"] if given.peers else [])),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if given.json:
-        given.json.write_text(text + "\n")
+    told(report, given.json)
 
 
 if __name__ == "__main__":

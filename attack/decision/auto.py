@@ -71,8 +71,9 @@ def auto(problem: Problem, parameters: AutoParameters | None = None) -> Attack:
 def _copies(problem: Problem, p: AutoParameters) -> Pixels:
     """(N, D) what is tried as a start before any photo, nearest first."""
     copies = near_copies(problem)
-    if problem.surrogate is not None:
-        copies = np.concatenate([copies, transferred(problem, problem.surrogate, p.transfer)])
+    if problem.surrogate is None:
+        return copies
+    copies = np.concatenate([copies, transferred(problem, problem.surrogate, p.transfer)])
     return copies[np.argsort(distances(problem, copies), kind="stable")]
 
 

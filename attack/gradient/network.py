@@ -17,10 +17,10 @@ class Network:
 
     def __init__(self, classifier: Classifier, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        network = fold_batch_norms(classifier.network).requires_grad_(False).to(self.device)
-        self.exact_network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        folded = fold_batch_norms(classifier.network).requires_grad_(False).to(self.device)
+        self.network = folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.device.type == "cpu":
-            multiply_small_maps(self.exact_network)
+            multiply_small_maps(self.network)
         tiles = self.device.type == "cpu" and torch.cpu._is_amx_tile_supported()
         self.gradients_in = "bfloat16" if tiles else "float32"
 
@@ -33,5 +33,5 @@ class Network:
 
     def exact(self, x: Tensor) -> Tensor:
         """In float32, wherever it computes."""
-        logits: Tensor = self.exact_network(x.to(self.device, memory_format=torch.channels_last))
+        logits: Tensor = self.network(x.to(self.device, memory_format=torch.channels_last))
         return logits
