@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NPY = {"content-type": "application/x-npy"}
 # On a machine that stalls a sound worker may be silent for longer than the service bears.
 _RUN = (
-    "import server.process; server.process.HEARTBEAT_STALE_S = 5; from server.run import run;"
+    "import server.process; server.process.HEARTBEAT_STALE_S *= 3; from server.run import run;"
     " from server.settings import read_settings; run(read_settings(), {factory!r})"
 )
 

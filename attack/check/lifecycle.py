@@ -1,5 +1,6 @@
 """Checks of the container itself: ready, user, memory, shutdown."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ WORK_SHARE: Final = 0.2
 """How much of the time until the end they may take."""
 ARRIVAL_S: Final = 0.1
 """From written here to read there."""
+AWAKE_S: Final = 0.5
+"""How long an endpoint that stalls is waited for; one that answers nothing while it works must not end its work."""
 KILLED: Final = 137
 
 
@@ -48,7 +51,8 @@ def shutdown(subject: Subject) -> tuple[str, dict[str, float]]:
         asked = [pool.submit(_status, subject, batch, sent) for _ in range(UNDER_WAY)]
         for _ in asked:
             sent.acquire(timeout=subject.rules.request_s)
-        subject.http.get("/livez")  # answered: what was connected before it has been accepted
+        with contextlib.suppress(httpx.HTTPError):  # answered: what was connected before it has been accepted
+            subject.http.get("/livez", timeout=AWAKE_S)
         time.sleep(ARRIVAL_S)
         elapsed, code = machine.stop(within_s)
         answers = [future.result() for future in asked]

@@ -2,8 +2,8 @@
 
 A robust network's normal lies in the low frequencies, an undefended one's also in the middle ones; which, is found by
 trying. Where both are stuck, as on a plain ground that the network has learned for its class, averaging over all
-frequencies goes on. A belief steps as `regression` does; queries are counted, so that a budget ends with a finished
-search.
+frequencies goes on. Where the attacker has a network of its own, steps along that one's gradient take their turn too.
+A belief steps as `regression` does; queries are counted, so that a budget ends with a finished search.
 N probes, D values of a picture, d coefficients.
 """
 

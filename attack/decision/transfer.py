@@ -1,7 +1,7 @@
 """What a network of the attacker's own is worth: near starts, and normals that cost no query.
 
 Pictures that turn one network often turn another that learned the same task (Papernot et al. 2016, arXiv:1605.07277).
-Here a surrogate only proposes; the endpoint's answers decide, so that a poor one costs a few queries and no more.
+Unlike there, a surrogate only proposes; the endpoint's answers decide, so that a poor one costs a few queries, no more.
 D values of a picture.
 """
 
@@ -18,7 +18,7 @@ from model.pixels import Pixels
 
 @dataclass(frozen=True)
 class TransferParameters:
-    """Chosen on validation photos."""
+    """Set once, not tuned."""
 
     lengths: tuple[float, ...] = (4.0, 6.5, 10.0, 16.0, 26.0)
     """Of the pictures that are tried as a start; pixel units, root mean square."""

@@ -141,6 +141,8 @@ def announce(session: Session, planned: Sequence[Planned], rate: float) -> None:
         cost = f"left out: {reason}" if reason else f"at most {duration(seconds)}"
         say(f"  {one.name}: {len(one.photos)} photos, {cost}")
     say(f"  in all at most {duration(total)}; searches that succeed early end early")
+    if session.surrogate is not None:
+        say("  what the surrogate computes comes on top: a pass forward and back a step")
 
 
 def expected_s(session: Session, planned: Planned, rate: float) -> float:

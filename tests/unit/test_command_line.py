@@ -14,6 +14,7 @@ import typer
 
 import trades_bob
 from model.errors import TrainingError
+from train.commands import _stopped
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -190,3 +191,13 @@ def test_the_architecture_names_every_module_of_a_room(room):
     (row,) = (line for line in page.splitlines() if line.startswith(f"| `{room}/` |"))
     modules = {file.stem for file in (ROOT / room).glob("*.py")} - {"__init__", "commands", "data_commands"}
     assert modules <= set(re.findall(r"`(\w+)/?`", row)), "a module that the map of the rooms lacks"
+
+
+def test_torchruns_sigterm_does_not_overtake_a_runs_own_reason():
+    """It comes when another process has ended, and may come while this one tells why it ends."""
+    with pytest.raises(TrainingError, match="stopped by SIGTERM"):
+        _stopped()
+    try:
+        raise TrainingError("a reason")
+    except TrainingError:
+        _stopped()

@@ -434,3 +434,15 @@ def test_what_a_surrogate_proposes_as_a_start_lies_in_its_balls():
     np.testing.assert_allclose(reached, parameters.lengths, atol=0.5)
     assert (pictures[:, 0] < 127).all()
     assert (pictures[:, -1] > 127).all()
+
+
+def test_proposals_and_near_copies_are_asked_nearest_first():
+    original = np.random.default_rng(1).uniform(60, 200, DIM).astype(np.float32)
+    gradient = np.random.default_rng(2).standard_normal(DIM, dtype=np.float32)
+    counts = []
+    for surrogate in (None, lambda _: gradient):
+        problem = Problem(original, SIDE, np.random.default_rng(0), lambda: iter([]), 100, surrogate)
+        asked = distances(problem, next(auto(problem)))
+        assert (np.diff(asked) >= 0).all()
+        counts.append(len(asked))
+    assert counts[1] == counts[0] + len(TransferParameters().lengths)
