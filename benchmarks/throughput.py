@@ -1,11 +1,12 @@
 """What HTTP costs a ResNet-50 on the CPU: images a second against the runtime alone, waiting times, and memory.
 
-    python benchmarks/throughput.py [--bundle DIR] [--seconds S] [--rounds N]
+    python benchmarks/throughput.py [--bundle DIR] [--seconds S] [--rounds N] [--half-precision-photos DIR]
 
-A round: 32 clients with 224 x 224 JPEGs, as fast as they get answers, then two clients with uint8 batches of 64, then
+A round: 32 clients with 224 x 224 JPEGs, as fast as they get answers, then two clients with uint8 batches of 64 (on a
+GPU take more: `--batch-clients`), then
 JPEGs at 70 % of the first rate, for the 99th percentile against the time of one full batch. Between them the runtime
 alone, in another process with the same threads, at its best batch size. Medians over the rounds count. Without a
-bundle: random weights.
+bundle: random weights. `--half-precision-photos`: both may compute in half precision, as `serve` with that setting.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 from model.runtime import open_runtime
-runtime = open_runtime(Path(sys.argv[1]))
+runtime = open_runtime(Path(sys.argv[1]), half_precision_photos=sys.argv[2])
 print(json.dumps(runtime.batch_sizes), flush=True)
 for line in sys.stdin:
     size, seconds = json.loads(line)
@@ -44,8 +45,8 @@ for line in sys.stdin:
 class Alone:
     """The runtime in a process of its own, with nothing around it."""
 
-    def __init__(self, bundle: Path) -> None:
-        command = [sys.executable, "-c", ALONE, str(bundle)]
+    def __init__(self, bundle: Path, half_precision_photos: str = "") -> None:
+        command = [sys.executable, "-c", ALONE, str(bundle), half_precision_photos]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.batch_sizes: list[int] = json.loads(self._line())
 
@@ -70,22 +71,27 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--seconds", type=float, default=6, help="seconds of each measurement")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--batch-clients", type=int, default=2)
+    parser.add_argument("--half-precision-photos", default="", metavar="DIR")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bundle = options.bundle or random_bundle(Path(folder) / "bundle")
-        result = _measure(bundle, Path(folder), options.rounds, options.seconds)
-    config = {"rounds": options.rounds, "seconds": options.seconds, "clients": CLIENTS, "batch": BATCH}
-    write_result("throughput", result, config, ["onnxruntime", "fastapi", "uvicorn", "pillow", "numpy"])
+        result = _measure(bundle, Path(folder), options)
+    config = {name: getattr(options, name) for name in ("rounds", "seconds", "batch_clients")}
+    config |= {"clients": CLIENTS, "batch": BATCH, "half_precision": bool(options.half_precision_photos)}
+    name = "throughput_half" if options.half_precision_photos else "throughput"
+    write_result(name, result, config, ["onnxruntime", "fastapi", "uvicorn", "pillow", "numpy"])
 
 
-def _measure(bundle: Path, folder: Path, rounds: int, seconds: float) -> dict[str, object]:
-    alone = Alone(bundle)
-    by_size = {size: round(alone.images_per_s(size, seconds), 2) for size in alone.batch_sizes}
+def _measure(bundle: Path, folder: Path, options: argparse.Namespace) -> dict[str, object]:
+    half = options.half_precision_photos
+    alone = Alone(bundle, half)
+    by_size = {size: round(alone.images_per_s(size, options.seconds), 2) for size in alone.batch_sizes}
     best = max(by_size, key=lambda size: by_size[size])
     jpeg = request_bytes("/predict", "image/jpeg", picture())
-    with live_server(folder, bundle) as server:
+    with live_server(folder, bundle, **({"half_precision_photos": half} if half else {})) as server:
         asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda answers, _: answers >= 2 * CLIENTS))
-        found = [_round(server, alone, best, jpeg, seconds) for _ in range(rounds)]
+        found = [_round(server, alone, best, jpeg, options) for _ in range(options.rounds)]
     alone.close()
     return {
         **{name: median([one[name] for one in found]) for name in found[0]},
@@ -94,15 +100,18 @@ def _measure(bundle: Path, folder: Path, rounds: int, seconds: float) -> dict[st
     }
 
 
-def _round(server: LiveServer, alone: Alone, best: int, jpeg: bytes, seconds: float) -> dict[str, float]:
+def _round(
+    server: LiveServer, alone: Alone, best: int, jpeg: bytes, options: argparse.Namespace
+) -> dict[str, float]:
     """The runtime alone before and after each load of the service: other work on the machine comes and goes."""
+    seconds = options.seconds
     squares = np.random.default_rng(1).integers(0, 256, (BATCH, 224, 224, 3), np.uint8)
     batch = request_bytes("/predict/batch", "application/x-npy", npy(squares))
     largest = alone.batch_sizes[-1]
     before = alone.images_per_s(best, seconds / 2)
     single = asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda _, elapsed: elapsed > seconds))
     between = alone.images_per_s(best, seconds / 2)
-    batched = asyncio.run(closed_load(server.port, batch, 2, lambda _, elapsed: elapsed > seconds))
+    batched = asyncio.run(closed_load(server.port, batch, options.batch_clients, lambda _, elapsed: elapsed > seconds))
     memory = resident_bytes(server.process.pid)
     after = alone.images_per_s(best, seconds / 2)
     full_batch_s = largest / (after if best == largest else alone.images_per_s(largest, seconds / 2))

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--steps", help="these alone, separated by commas")
     run.add_argument("--minutes", type=float, default=9.0)
     run.add_argument("--train-minutes", type=float, default=TRAIN_MINUTES, help="of training in all, over all calls")
+    run.add_argument("--step-seconds", type=float, default=0.0, help="of a step of TRADES, where known: none is measured")
     run.add_argument("--device", default="cuda")
     run.add_argument("--rehearse", action="store_true", help="tiny sizes, on the CPU")
     run.set_defaults(function=_run)
@@ -75,7 +76,8 @@ def _run(options: argparse.Namespace) -> None:
     from tools.gpu.run import CALLS, run
 
     device = "cpu" if options.rehearse else options.device
-    plan = Plan(options.carried, options.state, options.out, device, options.rehearse, options.train_minutes)
+    minutes, known_s = options.train_minutes, options.step_seconds
+    plan = Plan(options.carried, options.state, options.out, device, options.rehearse, minutes, known_s)
     if options.call:
         call = CALLS[options.call - 1]
         run(plan, call.minutes, call.steps)

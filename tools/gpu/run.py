@@ -57,13 +57,13 @@ class Call:
 
 
 STEPS: Final = (
-    Step("tests", 40, 80),
-    Step("checks", 30, 40),
+    Step("tests", 40, 60),
+    Step("checks", 20, 25),
     Step("train", 60),
-    Step("bundle", 20, 40, needs="train"),
-    Step("step", 60, 130),
-    Step("loader", 40, 85),
-    Step("http", 40, 60),
+    Step("bundle", 20, 30, needs="train"),
+    Step("step", 60, 120),
+    Step("loader", 40, 55),
+    Step("http", 40, 75),
     Step("evaluate", 25, needs="bundle"),
     Step("model", 25, 45),
     Step("profile", 20, 40),
@@ -75,9 +75,9 @@ OVERHEAD_S: Final = 150.0
 COMMAND_S: Final = 600.0
 """The longest that one command may run there."""
 CALLS: Final = (
-    Call(1.7, ("tests",)),
-    Call(5.3, ("checks", "train", "bundle")),
-    Call(5.4, ("step", "loader", "http", "evaluate")),
+    Call(1.4, ("tests",)),
+    Call(6.6, ("checks", "train", "bundle")),
+    Call(4.5, ("step", "loader", "http")),
 )
 """One loan: `--call 1`, `2`, `3`. The first brings wheels and released weights, the second the photos. What is left
 waits for the next loan."""

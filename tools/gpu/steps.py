@@ -151,7 +151,7 @@ def step(plan: Plan, _seconds: float) -> str:
 def loader(plan: Plan, _seconds: float) -> str:
     """benchmarks/loader.py: the trainer's step on photos as they come, and on one fixed batch."""
     tiny = ["--size", "32", "--batch", "2", "--steps", "1", "--rounds", "1", "--photos", "8", "--threads", "1"]
-    real = ["--size", "128", "--batch", "192", "--steps", "3", "--rounds", "5"]
+    real = ["--size", "128", "--batch", "192", "--steps", "3", "--rounds", "5", "--photos", "800"]
     found = _script(plan, "loader", [*(tiny if plan.rehearse else real), "--device", plan.device])
     rates = ", ".join(f"{name} {rate}/s" for name, rate in found["photos_per_s"].items())
     return f"with the loader {found['step_with_loader_over_fixed_batch']} of a fixed batch; {rates}"
@@ -168,13 +168,26 @@ def model(plan: Plan, _seconds: float) -> str:
 
 
 def http(plan: Plan, _seconds: float) -> str:
-    """benchmarks/throughput.py."""
+    """benchmarks/throughput.py, in float32 and in half precision."""
     sizes = ["--seconds", "0.4", "--rounds", "1"] if plan.rehearse else ["--seconds", "1", "--rounds", "3"]
-    found = _script(plan, "throughput", ["--bundle", str(random_bundle(plan)), *sizes])
-    return (
-        f"runtime {found['alone_images_per_s']}/s, JPEG {found['jpeg_images_per_s']}/s, "
-        f"batches {found['npy_batch_images_per_s']}/s, p99 over a full batch {found['p99_over_full_batch']}"
-    )
+    given = ["--bundle", str(random_bundle(plan)), "--batch-clients", "4", *sizes]
+    lines = []
+    for options in ([], ["--half-precision-photos", str(_some_photos(plan))]):
+        found = _script(plan, "throughput", [*given, *options])
+        rates = [f"{found[name]:.0f}/s" for name in ("alone_images_per_s", "jpeg_images_per_s", "npy_batch_images_per_s")]
+        lines.append(f"{'half' if options else 'float32'}: runtime, JPEG, batches {', '.join(rates)}")
+        print(f"= {'; '.join(lines)}", flush=True)
+    return "; ".join(lines)
+
+
+def _some_photos(plan: Plan) -> Path:
+    """A few of each class, that random weights in half precision are held against."""
+    some = plan.state / "some"
+    for label in ("bicycle", "bird"):
+        (some / label).mkdir(parents=True, exist_ok=True)
+        for file in sorted((plan.photos / "val" / label).iterdir())[:2]:
+            shutil.copy(file, some / label)
+    return some
 
 
 def profile(plan: Plan, _seconds: float) -> str:
@@ -268,7 +281,7 @@ def _script(plan: Plan, name: str, arguments: list[str]) -> dict[str, Any]:
     before = set(plan.results.iterdir())
     script.main()
     (file,) = set(plan.results.iterdir()) - before
-    return adopt(plan, file, name.replace("_", "-"))
+    return adopt(plan, file, file.stem.removesuffix(f"_{plan.device}").replace("_", "-"))
 
 
 NAMES: Final[dict[str, Callable[[Plan, float], str]]] = {

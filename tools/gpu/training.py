@@ -11,6 +11,7 @@ import torch
 
 from model.architecture import PixelClassifier
 from model.errors import TrainingError
+from model.photos import find_photos
 from tools.gpu.plan import Plan
 from tools.gpu.record import record
 from tools.gpu.run import BRING_EVERY_S
@@ -26,6 +27,8 @@ RECIPE: Final = Path(__file__).with_name("release.toml")
 LENGTHS: Final = (("loss", "natural_epochs"), ("loss", "epsilon_warmup_epochs"), ("spatial", "warmup_epochs"))
 SHARE: Final = 0.9
 """Of the time is planned for; the rest is for what was not foreseen."""
+START_S: Final = 60.0
+"""Imports, decoding and compilation, where nothing is measured."""
 TINY: Final[dict[str, Any]] = {"batch_size": 8, "input_size": 32, "cache_size": 36, "threads": 1}
 WARM_UP, MEASURED = 3, 5
 
@@ -93,12 +96,16 @@ def _config(plan: Plan, started: float) -> TrainConfig:
             table = {**table, **TINY, "architecture": {**table["architecture"], "backbone": "resnet18"}}
             table["validation"] = {**table["validation"], "photos": 8, "perturb_steps": 2}
         whole = parse_config(table, str(RECIPE))
-        trainer = Trainer(whole, plan.photos, plan.run, torch.device(plan.device))
-        trainer.feed.close()
-        natural_s, robust_s = step_seconds(whole, plan.device)
-        spent = time.monotonic() - started  # what a next box pays again: imports, photos, compilation
-        seconds = SHARE * (60 * plan.train_minutes - 2 * spent)
-        table = fitted(table, natural_s, robust_s, trainer.steps_per_epoch, max(seconds, 1))
+        steps = max(len(find_photos(plan.photos / "train")) // whole.batch_size, 1)
+        if plan.step_seconds:
+            natural_s = robust_s = plan.step_seconds
+            spent = START_S
+        else:
+            Trainer(whole, plan.photos, plan.run, torch.device(plan.device)).feed.close()
+            natural_s, robust_s = step_seconds(whole, plan.device)
+            spent = 2 * (time.monotonic() - started)  # training pays it again: imports, photos, compilation
+        seconds = SHARE * (60 * plan.train_minutes - spent)
+        table = fitted(table, natural_s, robust_s, steps, max(seconds, 1))
         plan.run.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(table, indent=2))
         print(f"a step: natural {natural_s:.4f} s, TRADES {robust_s:.4f} s; {table['epochs']} epochs", flush=True)
