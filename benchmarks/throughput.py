@@ -100,9 +100,7 @@ def _measure(bundle: Path, folder: Path, options: argparse.Namespace) -> dict[st
     }
 
 
-def _round(
-    server: LiveServer, alone: Alone, best: int, jpeg: bytes, options: argparse.Namespace
-) -> dict[str, float]:
+def _round(server: LiveServer, alone: Alone, best: int, jpeg: bytes, options: argparse.Namespace) -> dict[str, float]:
     """The runtime alone before and after each load of the service: other work on the machine comes and goes."""
     seconds = options.seconds
     squares = np.random.default_rng(1).integers(0, 256, (BATCH, 224, 224, 3), np.uint8)

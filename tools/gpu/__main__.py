@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--steps", help="these alone, separated by commas")
     run.add_argument("--minutes", type=float, default=9.0)
     run.add_argument("--train-minutes", type=float, default=TRAIN_MINUTES, help="of training in all, over all calls")
-    run.add_argument("--step-seconds", type=float, default=0.0, help="of a step of TRADES, where known: none is measured")
+    run.add_argument("--step-seconds", type=float, default=0.0, help="of a TRADES step, where known: not measured")
     run.add_argument("--device", default="cuda")
     run.add_argument("--rehearse", action="store_true", help="tiny sizes, on the CPU")
     run.set_defaults(function=_run)

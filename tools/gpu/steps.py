@@ -174,7 +174,7 @@ def http(plan: Plan, _seconds: float) -> str:
     lines = []
     for options in ([], ["--half-precision-photos", str(_some_photos(plan))]):
         found = _script(plan, "throughput", [*given, *options])
-        rates = [f"{found[name]:.0f}/s" for name in ("alone_images_per_s", "jpeg_images_per_s", "npy_batch_images_per_s")]
+        rates = [f"{found[f'{what}_images_per_s']:.0f}/s" for what in ("alone", "jpeg", "npy_batch")]
         lines.append(f"{'half' if options else 'float32'}: runtime, JPEG, batches {', '.join(rates)}")
         print(f"= {'; '.join(lines)}", flush=True)
     return "; ".join(lines)
