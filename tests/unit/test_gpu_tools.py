@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -215,6 +217,15 @@ def test_what_the_book_says_decides_what_is_done(tmp_path):
     assert again.seconds("train") == 42
     assert [again.done(name) for name in ("tests", "train", "http")] == [True, False, False]
     assert again.table(["tests", "train"]).splitlines()[1].split(maxsplit=4)[1:] == ["partly", "42.0", "s", "step 20"]
+
+
+def test_the_command_begins_on_a_bare_machine():
+    """The wheels are installed by it, so until then there is the standard library alone."""
+    begin = [sys.executable, "-S", "-m", "tools.gpu", "run", "--help"]
+    done = subprocess.run(begin, cwd=ROOT, env={}, capture_output=True, text=True, check=False)
+    assert "--train-minutes" in done.stdout, done.stderr
+    run_imports = [sys.executable, "-S", "-c", "import tools.gpu.run, tools.gpu.plan, tools.gpu.wheels"]
+    subprocess.run(run_imports, cwd=ROOT, env={}, check=True)
 
 
 def test_one_loan_has_time_for_all_its_calls():

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from tools.gpu import pieces
-from tools.gpu.pack import QUALITY, SIDE
-from tools.gpu.plan import TRAIN_MINUTES
+from tools.gpu.plan import QUALITY, SIDE, TRAIN_MINUTES
 
 
 def main() -> None:

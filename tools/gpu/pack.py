@@ -21,9 +21,8 @@ from model.console import progress, say
 from model.errors import DataError, ImageError
 from model.photos import find_photos
 from model.pixels import load_square
+from tools.gpu.plan import QUALITY, SIDE
 
-SIDE: Final = 148
-QUALITY: Final = 68
 SPLITS: Final = ("train", "val", "shifted")
 METHOD: Final = 6
 """WebP's slowest and smallest."""

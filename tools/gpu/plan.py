@@ -10,6 +10,10 @@ BUNDLE: Final = "bundle.tar"
 PHOTOS: Final = "photos.npz"
 RELEASE: Final = "release"
 RESULTS: Final = "results.tar.gz"
+SIDE: Final = 148
+"""Pixels of the packed squares."""
+QUALITY: Final = 68
+"""Of their WebP."""
 TRAIN_MINUTES: Final = 5.1
 """What the call of one loan has for training, beside what stands before and after it."""
 WIDTH: Final = 240

@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tools.gpu.pack import QUALITY, SIDE, pack
-from tools.gpu.plan import PHOTOS, RELEASE
+from tools.gpu.pack import pack
+from tools.gpu.plan import PHOTOS, QUALITY, RELEASE, SIDE
 from tools.gpu.wheels import PYTHON, download
 
 FIRST, SECOND, WHEELS, COMMIT = "first", "second", "wheels", "commit"
