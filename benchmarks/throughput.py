@@ -2,8 +2,8 @@
 
     python benchmarks/throughput.py [--bundle DIR] [--seconds S] [--rounds N] [--half-precision-photos DIR]
 
-A round: 32 clients with 224 x 224 JPEGs, as fast as they get answers, then two clients with uint8 batches of 64 (on a
-GPU take more: `--batch-clients`), then
+A round: 32 clients with 224 x 224 JPEGs, as fast as they get answers, then two clients with uint8 batches of 64 (a GPU
+needs more of both, `--clients` and `--batch-clients`, or its batches are not full), then
 JPEGs at 70 % of the first rate, for the 99th percentile against the time of one full batch. Between them the runtime
 alone, in another process with the same threads, at its best batch size. Medians over the rounds count. Without a
 bundle: random weights. `--half-precision-photos`: both may compute in half precision, as `serve` with that setting.
@@ -23,7 +23,7 @@ from benchmarks.harness import closed_load, median, open_load, request_bytes, re
 from benchmarks.overhead import picture
 from tests.live_server import LiveServer, live_server, npy
 
-BATCH, CLIENTS = 64, 32
+BATCH = 64
 ALONE = """
 import json, sys, time
 from pathlib import Path
@@ -71,14 +71,15 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--seconds", type=float, default=6, help="seconds of each measurement")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--batch-clients", type=int, default=2)
     parser.add_argument("--half-precision-photos", default="", metavar="DIR")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bundle = options.bundle or random_bundle(Path(folder) / "bundle")
         result = _measure(bundle, Path(folder), options)
-    config = {name: getattr(options, name) for name in ("rounds", "seconds", "batch_clients")}
-    config |= {"clients": CLIENTS, "batch": BATCH, "half_precision": bool(options.half_precision_photos)}
+    config = {name: getattr(options, name) for name in ("rounds", "seconds", "clients", "batch_clients")}
+    config |= {"batch": BATCH, "half_precision": bool(options.half_precision_photos)}
     name = "throughput_half" if options.half_precision_photos else "throughput"
     write_result(name, result, config, ["onnxruntime", "fastapi", "uvicorn", "pillow", "numpy"])
 
@@ -90,7 +91,7 @@ def _measure(bundle: Path, folder: Path, options: argparse.Namespace) -> dict[st
     best = max(by_size, key=lambda size: by_size[size])
     jpeg = request_bytes("/predict", "image/jpeg", picture())
     with live_server(folder, bundle, **({"half_precision_photos": half} if half else {})) as server:
-        asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda answers, _: answers >= 2 * CLIENTS))
+        asyncio.run(closed_load(server.port, jpeg, options.clients, lambda answers, _: answers >= 2 * options.clients))
         found = [_round(server, alone, best, jpeg, options) for _ in range(options.rounds)]
     alone.close()
     return {
@@ -107,7 +108,7 @@ def _round(server: LiveServer, alone: Alone, best: int, jpeg: bytes, options: ar
     batch = request_bytes("/predict/batch", "application/x-npy", npy(squares))
     largest = alone.batch_sizes[-1]
     before = alone.images_per_s(best, seconds / 2)
-    single = asyncio.run(closed_load(server.port, jpeg, CLIENTS, lambda _, elapsed: elapsed > seconds))
+    single = asyncio.run(closed_load(server.port, jpeg, options.clients, lambda _, elapsed: elapsed > seconds))
     between = alone.images_per_s(best, seconds / 2)
     batched = asyncio.run(closed_load(server.port, batch, options.batch_clients, lambda _, elapsed: elapsed > seconds))
     memory = resident_bytes(server.process.pid)

@@ -13,13 +13,15 @@ takes that or the half of it, whichever gives more images a second. `compiled` a
 batch of their kind that is not compiled, since every size costs a compilation (each says whether its passes did
 compile: where the compiler fails or errs they run plain). `of_ideal` is the share of plain step x 3 / (2 K + 7) that
 is reached.
-Prints JSON and writes it to benchmarks/results/trades_step_<device>.json.
+Prints JSON and writes it to benchmarks/results/trades_step_<device>.json, anew after each round: what is cut off has
+the rounds before.
 """
 
 import argparse
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -67,22 +69,26 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     sizes = [int(size) for size in options.sizes.split(",")]
-    results = {f"{size} px": measured(size, device, options) for size in sizes}
     config = {
         **vars(options),
         "network": "resnet50",
         "optimizer": "SGD with momentum",
         "device_name": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
     }
-    write_result(f"trades_step_{device.type}", results, config, ["torch", "torchvision", "kornia"])
+    results: dict[str, object] = {}
+    for size in sizes:
+        for rows in measured(size, device, options):
+            results[f"{size} px"] = rows
+            write_result(f"trades_step_{device.type}", results, config, ["torch", "torchvision", "kornia"])
 
 
-def measured(size: int, device: torch.device, options: argparse.Namespace) -> dict[str, object]:
-    """All variants in turn, round by round, so that what else the machine does meets them alike."""
+def measured(size: int, device: torch.device, options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """All variants in turn, round by round, so that other load meets them alike; the rows after each."""
     made: dict[str, Variant] = {}
     largest: dict[str, int] = {}
     best: dict[str, int] = {}
     for name, make in variants(device, size).items():
+        began = time.perf_counter()
         start = options.batch if device.type == "cpu" else best.get(UNCOMPILED.get(name, ""), LARGEST)
         made[name] = make(device, options.steps, start)
         step = made[name].step
@@ -90,17 +96,19 @@ def measured(size: int, device: torch.device, options: argparse.Namespace) -> di
         alone = device.type == "cpu" or name in UNCOMPILED
         tried = [largest[name]] if alone else [largest[name], largest[name] // 2]
         best[name] = fastest(step, tried, size, device)
+        print(f"{name}: batch {best[name]}, found in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for number in range(options.rounds + 1):
         for name, variant in made.items():
             taken = clock(variant.step, *pictures(best[name], size, device))
             if number:
                 seconds[name].append(taken / best[name])
-    return {
-        name: summary(name, seconds, best[name], largest[name], options.steps)
-        | ({} if variant.compiled is None else {"compiled": variant.compiled})
-        for name, variant in made.items()
-    }
+        if number:
+            yield {
+                name: summary(name, seconds, best[name], largest[name], options.steps)
+                | ({} if variant.compiled is None else {"compiled": variant.compiled})
+                for name, variant in made.items()
+            }
 
 
 def summary(name: str, seconds: dict[str, list[float]], batch: int, largest: int, steps: int) -> dict[str, object]:

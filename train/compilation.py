@@ -31,6 +31,8 @@ def compile_passes(passes: Passes, x: Tensor) -> bool:
     statistics are afterwards as before. Where the compiler fails or its passes differ, they stay plain, said in a line.
     """
     kept = {name: tensor.clone() for name, tensor in passes.state_dict().items()}
+    kind = "training" if any(weight.requires_grad for weight in passes.parameters()) else "the attack"
+    say(f"compiling the passes of {kind}: up to two minutes")
     try:
         expected, limits = _standard(passes, x)
         passes.run = torch.compile(passes.plain, dynamic=False)

@@ -54,8 +54,10 @@ def batch(n: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
 @on_devices
 def test_a_surrogate_s_gradient_is_that_of_the_cpu(device, bundle):
     point = np.random.default_rng(0).uniform(0, 255, 3 * SIZE * SIZE).astype(np.float32)
-    here, there = (Surrogate([bundle], where).against(1, SIZE)(point) for where in ("cpu", device))
-    assert float(here @ there) > 0.98
+    exact, there = Surrogate([bundle], "cpu"), Surrogate([bundle], device).against(1, SIZE)(point)
+    for one, _ in exact.networks:
+        one.gradients_in = "float32"  # a CPU with matrix tiles would take bfloat16, and turn it by a tenth
+    assert float(exact.against(1, SIZE)(point) @ there) > 0.95
     np.testing.assert_array_equal(Surrogate([bundle], device).against(1, SIZE)(point), there)
 
 

@@ -71,7 +71,7 @@ def test_a_step_that_could_not_be_compiled_says_so(compiles, monkeypatch):
         "compiled": lambda *_: made[0],
     }
     monkeypatch.setattr(trades_step, "variants", lambda *_: variants | {"plain compiled": variants["plain"]})
-    found = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=1))
+    (found,) = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=1))
     assert found["compiled"]["compiled"] == found["plain compiled"]["compiled"] == compiles
     assert "compiled" not in found["peer"]
 
@@ -95,7 +95,7 @@ def test_the_largest_batch_is_found_by_halving(monkeypatch):
     monkeypatch.setattr(trades_step, "LARGEST", 8)
     monkeypatch.setattr(trades_step, "pictures", lambda batch, *_: (torch.zeros(batch, 1), torch.zeros(batch)))
     monkeypatch.setattr(trades_step, "MEASURED_S", 1e-9)
-    found = trades_step.measured(32, torch.device("cuda"), argparse.Namespace(steps=1, batch=16, rounds=1))
+    (found,) = trades_step.measured(32, torch.device("cuda"), argparse.Namespace(steps=1, batch=16, rounds=1))
     assert tried["peer"][:2] == [8, 4]
     assert 2 in tried["bfloat16"], "half of it may be faster"
     assert [row["largest_batch_tried_that_fits"] for row in found.values()][:4] == [4] * 4

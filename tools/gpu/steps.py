@@ -170,7 +170,7 @@ def model(plan: Plan, _seconds: float) -> str:
 def http(plan: Plan, _seconds: float) -> str:
     """benchmarks/throughput.py, in float32 and in half precision."""
     sizes = ["--seconds", "0.4", "--rounds", "1"] if plan.rehearse else ["--seconds", "1", "--rounds", "3"]
-    given = ["--bundle", str(random_bundle(plan)), "--batch-clients", "4", *sizes]
+    given = ["--bundle", str(random_bundle(plan)), "--clients", "192", "--batch-clients", "4", *sizes]
     lines = []
     for options in ([], ["--half-precision-photos", str(_some_photos(plan))]):
         found = _script(plan, "throughput", [*given, *options])
