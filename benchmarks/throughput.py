@@ -1,12 +1,14 @@
-"""What HTTP costs a ResNet-50 on the CPU: images a second against the runtime alone, waiting times, and memory.
+"""What HTTP costs a ResNet-50: images a second against the runtime alone, waiting times, and memory; on a GPU if any.
 
-    python benchmarks/throughput.py [--bundle DIR] [--seconds S] [--rounds N] [--half-precision-photos DIR]
+    python benchmarks/throughput.py [--bundle DIR] [--seconds S] [--rounds N] [--clients N] [--batch-clients N]
+        [--half-precision-photos DIR]
 
-A round: 32 clients with 224 x 224 JPEGs, as fast as they get answers, then two clients with uint8 batches of 64 (a GPU
-needs more of both, `--clients` and `--batch-clients`, or its batches are not full), then
-JPEGs at 70 % of the first rate, for the 99th percentile against the time of one full batch. Between them the runtime
-alone, in another process with the same threads, at its best batch size. Medians over the rounds count. Without a
-bundle: random weights. `--half-precision-photos`: both may compute in half precision, as `serve` with that setting.
+A round: 32 clients with 224 x 224 JPEGs, as fast as they get answers, then two clients with uint8 batches of 64 (more
+of both for a GPU, or its batches are not full), then JPEGs at 70 % of the first rate, for the 99th percentile against
+the time of one full batch. Between them the runtime alone, in another process with the same threads, at its best batch
+size. Medians over the rounds count. Without a bundle: random weights. `--half-precision-photos`: both may compute in
+half precision, as `serve` with that setting. Prints JSON and writes benchmarks/results/throughput.json, or
+throughput_half.json.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -20,13 +21,14 @@ from model.architecture import Architecture, PixelClassifier
 from model.errors import DataError
 from model.photos import find_photos
 from model.pixels import load_square
+from tools.gpu import training
 from tools.gpu.compact import grow, shrink
 from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
 from tools.gpu.plan import TRAIN_MINUTES, Book, Plan
-from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, RESERVE_S, STEPS, run
+from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, RESERVE_S, STEPS, _do, run
 from tools.gpu.stage import LIMIT_BYTES, stage
-from tools.gpu.steps import EVALUATED, evaluate, gpu_test_files
+from tools.gpu.steps import EVALUATED, evaluate, gpu_test_files, rest
 from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, THERE, pinned_versions
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -206,6 +208,46 @@ def test_a_recipe_is_fitted_to_the_time_there_is():
     assert short["validation"]["every_epochs"] < short["epochs"]
     parse_config(short, "fitted")
     parse_config(fitted(json.loads(json.dumps(table)), 10.0, 40.0, 90, 1.0), "almost no time")
+
+
+def test_a_step_whose_time_is_known_is_not_measured(tiny_photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "step_seconds", lambda *_: pytest.fail("it was measured"))
+    monkeypatch.setattr(training, "Trainer", lambda *_: pytest.fail("photos were decoded for it"))
+    pack(tiny_photos, tmp_path / "photos.npz", side=36, quality=90)
+    plan = Plan(tmp_path, tmp_path, tmp_path, "cpu", rehearse=True, train_minutes=10, step_seconds=0.5)
+    unpack(tmp_path / "photos.npz", plan.photos)
+    config = training._config(plan, 0.0)
+    steps = config.epochs * max(len(find_photos(plan.photos / "train")) // config.batch_size, 1)
+    assert steps * 0.5 == pytest.approx(0.9 * (600 - training.START_S), rel=0.01)
+
+
+def test_a_time_of_a_step_below_zero_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "tools.gpu", "run", "--out", str(tmp_path), "--step-seconds", "-1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--step-seconds -1: below 0" in done.stderr
+
+
+def test_what_a_benchmark_had_written_when_it_was_cut_off_comes_home(tmp_path, monkeypatch):
+    plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cpu")
+    plan.results.mkdir(parents=True)
+    book = Book(plan.state / "steps.json")
+
+    def killed(plan: Plan, name: str, _seconds: float, **_: object) -> int:
+        (plan.state / "logs").mkdir(exist_ok=True)
+        (plan.state / "logs" / f"{name}.log").touch()
+        if name == "rest":
+            rest(plan, 1)
+            return 0
+        report = {"benchmark": "trades_step_cpu", "224 px": {"peer": 1}, "machine": {}, "versions": {}, "commit": "a"}
+        (plan.results / "trades_step_cpu.json").write_text(json.dumps(report))
+        return -signal.SIGKILL
+
+    monkeypatch.setattr("tools.gpu.run._call", killed)
+    _do(next(step for step in STEPS if step.name == "step"), plan, book, 100)
+    assert [file.name for file in plan.results.iterdir()] == ["gpu-trades-step.json"]
+    assert json.loads((plan.results / "gpu-trades-step.json").read_text())["224 px"] == {"peer": 1}
+    assert book.entries["step"]["status"] == "cut off"
 
 
 def test_what_the_book_says_decides_what_is_done(tmp_path):

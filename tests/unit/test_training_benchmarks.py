@@ -71,7 +71,8 @@ def test_a_step_that_could_not_be_compiled_says_so(compiles, monkeypatch):
         "compiled": lambda *_: made[0],
     }
     monkeypatch.setattr(trades_step, "variants", lambda *_: variants | {"plain compiled": variants["plain"]})
-    (found,) = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=1))
+    first, found = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=2))
+    assert (first["peer"]["rounds"], found["peer"]["rounds"]) == (1, 2), "what is cut off has the rounds before"
     assert found["compiled"]["compiled"] == found["plain compiled"]["compiled"] == compiles
     assert "compiled" not in found["peer"]
 

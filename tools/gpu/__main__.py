@@ -76,6 +76,8 @@ def _run(options: argparse.Namespace) -> None:
 
     device = "cpu" if options.rehearse else options.device
     minutes, known_s = options.train_minutes, options.step_seconds
+    if known_s < 0:
+        raise ValueError(f"--step-seconds {known_s:g}: below 0; leave it out, and a step is measured")
     plan = Plan(options.carried, options.state, options.out, device, options.rehearse, minutes, known_s)
     if options.call:
         call = CALLS[options.call - 1]

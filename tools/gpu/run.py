@@ -136,10 +136,17 @@ def _do(step: Step, plan: Plan, book: Book, seconds: float) -> None:
         seconds = min(seconds, max(meant - book.seconds(step.name) + 30, 60))
     code = _call(plan, step.name, seconds, meanwhile=(lambda: bring(plan, book)) if continues else None)
     status = {0: "done", PARTLY: "partly", -signal.SIGKILL: "cut off"}.get(code, "failed")
+    if status == "cut off" and unadopted(plan):
+        _call(plan, "rest", 30)
     spent = time.monotonic() - started
     if continues and status in ("partly", "cut off"):
         status = "done" if book.seconds(step.name) + spent > meant else "partly"
     book.note(step.name, status, spent, _last_figures(plan, step.name))
+
+
+def unadopted(plan: Plan) -> list[Path]:
+    """Reports of scripts of benchmarks/ that are not among ours, as those of one that was cut off."""
+    return sorted(file for file in plan.results.glob("*.json") if not file.name.startswith("gpu-"))
 
 
 def _call(plan: Plan, name: str, seconds: float, meanwhile: Callable[[], None] | None = None) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RELEASE, Plan
-from tools.gpu.run import PARTLY
+from tools.gpu.run import PARTLY, unadopted
 
 EVALUATED: Final = ("clean,corruptions,spatial", "spsa", "boundary")
 """The rows of the full profile, in parts."""
@@ -271,20 +271,29 @@ def random_bundle(plan: Plan) -> Path:
 
 def _script(plan: Plan, name: str, arguments: list[str]) -> dict[str, Any]:
     """Run a script of benchmarks/ here, its JSON among ours, as gpu-NAME.json."""
-    from tools.gpu.record import adopt
-
     harness: Any = importlib.import_module("benchmarks.harness")
     plan.results.mkdir(parents=True, exist_ok=True)
     harness.RESULTS = plan.results
     script: Any = importlib.import_module(f"benchmarks.{name}")
     sys.argv = [name, *arguments]
-    before = set(plan.results.iterdir())
     script.main()
-    (file,) = set(plan.results.iterdir()) - before
-    return adopt(plan, file, file.stem.removesuffix(f"_{plan.device}").replace("_", "-"))
+    (result,) = _adopted(plan)
+    return result
+
+
+def rest(plan: Plan, _seconds: float) -> str:
+    """What a script had written when it was cut off, among our results."""
+    return f"{len(_adopted(plan))} kept"
+
+
+def _adopted(plan: Plan) -> list[dict[str, Any]]:
+    """The reports of scripts that are not among ours yet, as gpu-NAME.json."""
+    from tools.gpu.record import adopt
+
+    return [adopt(plan, file, file.stem.removesuffix(f"_{plan.device}").replace("_", "-")) for file in unadopted(plan)]
 
 
 NAMES: Final[dict[str, Callable[[Plan, float], str]]] = {
     function.__name__: function
-    for function in (take, shrink, tests, checks, train, bundle, step, loader, http, evaluate, model, profile)
+    for function in (take, shrink, rest, tests, checks, train, bundle, step, loader, http, evaluate, model, profile)
 }
