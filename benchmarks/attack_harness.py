@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.harness import cpu_name
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -17,7 +19,7 @@ def machine(*packages: str) -> dict:
     """Processor, cores, versions and commit."""
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "load": [round(load, 1) for load in os.getloadavg()]},
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "load": [round(load, 1) for load in os.getloadavg()]},
         "versions": {"python": platform.python_version(), **versions},
         "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else ""),
     }
@@ -43,11 +45,6 @@ def told(result: dict, file: Path | None) -> None:
     print(text)
     if file:
         file.write_text(text + "\n")
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _git(*words: str) -> str:

@@ -144,7 +144,7 @@ def write_result(name: str, result: dict[str, object], config: dict[str, object]
         "benchmark": name,
         **result,
         "config": config,
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
         "commit": commit,
     }
@@ -158,6 +158,8 @@ def median(values: list[float]) -> float:
     return round(statistics.median(values), 4)
 
 
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+def cpu_name() -> str:
+    """The processor's name; where the system does not tell it, the architecture's."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

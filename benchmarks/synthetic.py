@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
+from benchmarks.harness import cpu_name
 from train.synthetic import render
 from train.synthetic.writer import picture_seed
 
@@ -33,7 +34,7 @@ def main() -> None:
         "benchmark": "synthetic",
         "pictures_per_core_second": {str(size): _rates(size, pictures) for size in SIZES},
         "config": {"pictures": pictures, "rounds": ROUNDS, "warm_up_rounds": 1},
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count()},
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__},
         "commit": _commit(),
     }
@@ -53,12 +54,6 @@ def _rate(size: int, pictures: int, number: int) -> float:
     for index in range(pictures):
         render(index % 2, picture_seed(number, index % 2, index), size)
     return pictures / (time.process_time() - started)
-
-
-def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _commit() -> str:

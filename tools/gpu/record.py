@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.harness import cpu_name
 from model.files import write_json
 from tools.gpu.plan import Plan
 
@@ -48,7 +49,7 @@ def machine(device: str) -> dict[str, Any]:
         "driver": _driver() if cuda else None,
         "cuda": torch.version.cuda,
         "memory_gib": round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1) if cuda else None,
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg(),
     }
@@ -60,12 +61,6 @@ def _driver() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.split()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
         return None
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _versions() -> dict[str, str]:
