@@ -110,7 +110,7 @@ def measures_of(feed: Feed, config: TrainConfig) -> dict[str, tuple[Callable[[in
     simple = plain(device, bfloat16=bfloat16).step
     loaded, repeated = (TrainStep(PixelClassifier(config.architecture), config, device) for _ in range(2))
     for whole in (loaded, repeated):
-        whole.compile()
+        whole.speed_up()
     phase = phase_at(config, 0.5)
     fixed, y = feed.at(0)
     again = (lambda: fixed) if feed.resident else None

@@ -9,10 +9,11 @@ in float64 equal to the peer up to rounding (tests/unit/test_step.py). `bfloat16
 round warms up and is left out.
 
 On a GPU each variant finds its largest batch, from LARGEST halved for as long as the device runs out of memory, and
-takes that or the half of it, whichever gives more images a second. `compiled` and its plain step are added, at the
-batch of their kind that is not compiled, since every size costs a compilation (each says whether its passes did
-compile: where the compiler fails or errs they run plain). `of_ideal` is the share of plain step x 3 / (2 K + 7) that
-is reached.
+takes that or the half of it, whichever gives more images a second. There `captured` (CUDA graphs, which keep their
+memory) and `compiled` are added, each with its plain step, at the batch of `bfloat16`, since every size costs a
+compilation; the trainer does both, one upon the other. `faster` says whether all passes took that form: where one fails
+or errs it runs as before. cuDNN searches its algorithms for all, the peer too. `of_ideal` is the share of plain step x
+3 / (2 K + 7) that is reached. `--only compiled` measures that variant and those that it is held against.
 Prints JSON and writes it to benchmarks/results/trades_step_<device>.json, anew after each round: what is cut off has
 the rounds before.
 """
@@ -33,6 +34,7 @@ from benchmarks.peers.plain_trades import plain_step
 from model.architecture import PixelClassifier
 from model.folding import FoldedTwin
 from model.small_maps import multiply_small_maps
+from train.capture import capture_passes
 from train.compilation import compile_passes
 from train.config import OptimizerConfig
 from train.precision import Passes
@@ -42,8 +44,11 @@ from train.trades import trades_loss
 EPSILON, STEP_SIZE, BETA = 8 / 255, 2 / 255, 6.0
 LARGEST = 512
 """Where a GPU's search for the largest batch begins."""
-UNCOMPILED = {"compiled": "bfloat16", "plain compiled": "plain bfloat16"}
-"""Whose batch a compiled step takes."""
+FASTER: dict[str, tuple[Callable[[Passes, Tensor], bool], ...]] = {
+    "captured": (capture_passes,),
+    "compiled": (compile_passes,),
+}
+"""What is made of the passes of `bfloat16`, whose batch these take too."""
 MEASURED_S = 0.5
 Step = Callable[[Tensor, Tensor], object]
 
@@ -53,8 +58,12 @@ class Variant:
     """A way to make a step."""
 
     step: Step
-    compiled: bool | None = None
-    """Whether all its passes run compiled; None where none was meant to."""
+    faster: bool | None = None
+    """Whether all its passes took the form it is named for; None where they have none."""
+
+
+Make = Callable[[torch.device, int, int], Variant]
+"""(device, K, the batch that its passes are compiled or captured for) -> a variant."""
 
 
 def main() -> None:
@@ -65,8 +74,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of all variants")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--only", help="variants, separated by commas; all")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = options.device == "cuda"  # as the trainer
     device = torch.device(options.device)
     sizes = [int(size) for size in options.sizes.split(",")]
     config = {
@@ -87,13 +98,13 @@ def measured(size: int, device: torch.device, options: argparse.Namespace) -> It
     made: dict[str, Variant] = {}
     largest: dict[str, int] = {}
     best: dict[str, int] = {}
-    for name, make in variants(device, size).items():
+    for name, make in chosen(variants(device, size), options.only).items():
         began = time.perf_counter()
-        start = options.batch if device.type == "cpu" else best.get(UNCOMPILED.get(name, ""), LARGEST)
+        start = options.batch if device.type == "cpu" else best.get(slower(name), LARGEST)
         made[name] = make(device, options.steps, start)
         step = made[name].step
         largest[name] = start if device.type == "cpu" else largest_batch(step, start, size, device)
-        alone = device.type == "cpu" or name in UNCOMPILED
+        alone = device.type == "cpu" or slower(name) in best
         tried = [largest[name]] if alone else [largest[name], largest[name] // 2]
         best[name] = fastest(step, tried, size, device)
         print(f"{name}: batch {best[name]}, found in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
@@ -106,7 +117,7 @@ def measured(size: int, device: torch.device, options: argparse.Namespace) -> It
         if number:
             yield {
                 name: summary(name, seconds, best[name], largest[name], options.steps)
-                | ({} if variant.compiled is None else {"compiled": variant.compiled})
+                | ({} if variant.faster is None else {"faster": variant.faster})
                 for name, variant in made.items()
             }
 
@@ -129,15 +140,34 @@ def summary(name: str, seconds: dict[str, list[float]], batch: int, largest: int
 
 
 def plain_of(name: str) -> str:
-    """The step of cross-entropy in the same number format."""
-    if "compiled" in name:
-        return "plain compiled"
-    return "plain bfloat16" if "bfloat16" in name else "plain"
+    """The step of cross-entropy in the same number format and form."""
+    form = name.removeprefix("plain ")
+    return f"plain {form}" if form in ("bfloat16", *FASTER) else "plain"
 
 
-def variants(device: torch.device, size: int) -> dict[str, Callable[[torch.device, int, int], Variant]]:
-    """By name what makes one: (device, K, the batch that it is compiled for)."""
-    found: dict[str, Callable[[torch.device, int, int], Variant]] = {
+def slower(name: str) -> str:
+    """The variant whose passes one is made of, and whose batch it takes; itself, where it is none of FASTER."""
+    form = name.removeprefix("plain ")
+    return name.replace(form, "bfloat16") if form in FASTER else name
+
+
+def chosen(all_of_them: dict[str, Make], only: str | None) -> dict[str, Make]:
+    """Those that `only` names, with what they are held against; all without it."""
+    if only is None:
+        return all_of_them
+    names = [name.strip() for name in only.split(",")]
+    if unknown := [name for name in names if name not in all_of_them]:
+        raise SystemExit(f"--only: no variant is called {', '.join(unknown)}; there are {', '.join(all_of_them)}")
+    wanted = {
+        "peer",
+        *(found for name in names for found in (name, plain_of(name), slower(name), slower(plain_of(name)))),
+    }
+    return {name: make for name, make in all_of_them.items() if name in wanted}
+
+
+def variants(device: torch.device, size: int) -> dict[str, Make]:
+    """By name what makes one."""
+    found: dict[str, Make] = {
         "peer": lambda d, k, _: peer(d, k),
         "equal": lambda d, k, _: ours(d, k, fold=False, bfloat16=False),
         "folded": lambda d, k, _: ours(d, k, fold=True, bfloat16=False),
@@ -146,8 +176,9 @@ def variants(device: torch.device, size: int) -> dict[str, Callable[[torch.devic
         "plain bfloat16": lambda d, *_: plain(d, bfloat16=True),
     }
     if device.type == "cuda":
-        found["compiled"] = lambda d, k, n: ours(d, k, fold=True, bfloat16=True, compiles=(n, size))
-        found["plain compiled"] = lambda d, _, n: plain(d, bfloat16=True, compiles=(n, size))
+        for form in FASTER:
+            found[form] = lambda d, k, n, form=form: ours(d, k, fold=True, bfloat16=True, form=form, shape=(n, size))
+            found[f"plain {form}"] = lambda d, _, n, form=form: plain(d, bfloat16=True, form=form, shape=(n, size))
     return found
 
 
@@ -176,11 +207,12 @@ def ours(
     *,
     fold: bool,
     bfloat16: bool,
-    compiles: tuple[int, int] | None = None,
+    form: str = "",
+    shape: tuple[int, int] = (0, 0),
 ) -> Variant:
     """The trainer's step without augmentation: `equal` differs from the peer in the passes alone.
 
-    `compiles`: compile its passes, for batches of so many pictures of that side.
+    `form`: one of FASTER, for batches of `shape`, number and side.
     """
     network = network_on(device)
     if fold:
@@ -189,7 +221,7 @@ def ours(
     trained = Passes(network, bfloat16=bfloat16)
     twin = FoldedTwin(network, torch.bfloat16 if bfloat16 else None)
     attacked = Passes(twin.network, bfloat16=bfloat16) if fold else None
-    done = compiled([attacked, trained], compiles, device) if compiles else None
+    done = speed_up([attacked, trained], form, shape, device) if form and attacked else None
 
     def step(x: Tensor, y: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -204,22 +236,22 @@ def ours(
     return Variant(step, done)
 
 
-def compiled(kinds: list[Passes], shape: tuple[int, int], device: torch.device) -> bool:
-    """Compile each kind of passes for batches of (number, side); whether all are."""
+def speed_up(kinds: list[Passes], form: str, shape: tuple[int, int], device: torch.device) -> bool:
+    """Bring each kind of passes into `form`, for batches of (number, side); whether all are."""
     torch._dynamo.config.recompile_limit = 64  # one graph for each kind, mode and batch size
     x, _ = pictures(*shape, device)
     x = x.contiguous(memory_format=torch.channels_last)
-    done = [compile_passes(passes, x) for passes in kinds]
+    done = [make(passes, x) for make in FASTER[form] for passes in kinds]
     return all(done)
 
 
-def plain(device: torch.device, *, bfloat16: bool, compiles: tuple[int, int] | None = None) -> Variant:
+def plain(device: torch.device, *, bfloat16: bool, form: str = "", shape: tuple[int, int] = (0, 0)) -> Variant:
     """Cross-entropy alone, laid out as ours."""
     network = network_on(device)
     prepare(network, device)
     optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
     passes = Passes(network, bfloat16=bfloat16)
-    done = compiled([passes], compiles, device) if compiles else None
+    done = speed_up([passes], form, shape, device) if form else None
 
     def step(x: Tensor, y: Tensor) -> float:
         optimizer.zero_grad(set_to_none=True)

@@ -10,8 +10,7 @@ from attack.spatial import SpatialRange
 from model.architecture import Architecture
 from model.errors import ConfigError
 from model.labels import CLASSES
-from train.compilation import Compilation
-from train.precision import Precision
+from train.precision import Precision, Wanted
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -203,8 +202,12 @@ class TrainConfig(Section):
     precision: Precision = "auto"
     """Of the passes through the network: `bfloat16` is autocast; `auto` takes it where the hardware multiplies it fast
     (CUDA, or a CPU with AMX). Weights, perturbations and losses are float32 always."""
-    compilation: Compilation = "auto"
-    """`torch.compile` of the passes, held against the plain ones first; `auto` does on CUDA, where it pays."""
+    compilation: Wanted = "auto"
+    """`torch.compile` of the passes, held against the plain ones first; `auto` does on CUDA. Up to four minutes before
+    the first step."""
+    capture: Wanted = "auto"
+    """The passes as CUDA graphs, held against the plain ones first; `auto` does on CUDA. Seconds, and the GPU no longer
+    waits for a slow processor."""
     architecture: Architecture = Architecture()
     loss: LossConfig = LossConfig()
     spatial: SpatialConfig = SpatialConfig()

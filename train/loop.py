@@ -101,7 +101,6 @@ class Trainer:
     ) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
-        torch.backends.cudnn.benchmark = device.type == "cuda"  # every batch has the same shape
         self.config, self.out, self.device, self.ranks = config, out, device, ranks
         n_classes = len(config.classes)
         with ranks.one_after_the_first():
@@ -133,7 +132,7 @@ class Trainer:
         Or until the clock (`time.monotonic`) has passed `ends_at`: then the answer is False, and the state is saved.
         After SIGTERM or Ctrl-C it is saved too, and TrainingError raised.
         """
-        self.train_step.compile()
+        self.train_step.speed_up()
         log = MetricsLog(self.out, self.step, writes=self.ranks.first)
         every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
         saved_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""In which number format the passes through the network run, and whether compiled. N batch, H height, W width."""
+"""In which number format the passes through the network run, and in which form. N batch, H height, W width."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Wanted = Literal["auto", "on", "off"]
+"""Whether passes take a faster form; `auto` on CUDA."""
 
 
 class Passes(nn.Module):
@@ -20,7 +22,7 @@ class Passes(nn.Module):
         super().__init__()
         self.network, self.autocast = network, bfloat16
         self.run: Callable[[Tensor], Tensor] = self.plain
-        """What a pass runs: `plain`, or the same compiled (train/compilation.py)."""
+        """What a pass runs: `plain`, or the same compiled, captured or both (`compilation` and `capture` in train/)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, classes) logits."""
@@ -40,3 +42,8 @@ def takes_bfloat16(precision: Precision, device: torch.device) -> bool:
     if precision == "auto":
         return device.type == "cuda" or torch.cpu._is_amx_tile_supported()
     return precision == "bfloat16"
+
+
+def is_wanted(wanted: Wanted, device: torch.device) -> bool:
+    """Whether passes on `device` take the faster form: asked for, or `auto` on CUDA."""
+    return wanted == "on" or (wanted == "auto" and device.type == "cuda")

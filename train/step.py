@@ -16,11 +16,12 @@ from model.folding import FoldedTwin
 from model.small_maps import multiply_small_maps
 from train.augment import augment
 from train.average import WeightAverage
-from train.compilation import compile_passes, takes_compilation
+from train.capture import capture_passes
+from train.compilation import compile_passes
 from train.config import OptimizerConfig, TrainConfig
 from train.global_norm import normalise_globally
 from train.objective import objective
-from train.precision import Passes, takes_bfloat16
+from train.precision import Passes, is_wanted, takes_bfloat16
 from train.randomness import generator_of
 from train.ranks import ALONE, Ranks
 from train.schedule import Phase
@@ -36,6 +37,7 @@ class TrainStep:
     def __init__(
         self, network: PixelClassifier, config: TrainConfig, device: torch.device, ranks: Ranks = ALONE
     ) -> None:
+        torch.backends.cudnn.benchmark = device.type == "cuda"  # every batch has the same shape
         self.config, self.device, self.ranks = config, device, ranks
         self.rows = ranks.rows(config.batch_size)
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -51,21 +53,28 @@ class TrainStep:
         self._ahead: tuple[int, Tensor] | None = None
         """The number of a later step and its augmented photos."""
 
-    def compile(self) -> None:
-        """Compile the passes where the configuration has it so; without this call they run plain.
+    def speed_up(self) -> None:
+        """Compile and capture the passes where the configuration has it so; without this call they run plain.
 
         With several processes the attack's passes alone: in the others' midst stand messages.
         """
-        if not takes_compilation(self.config.compilation, self.device):
-            return
+        faster = [
+            make
+            for make, wanted in (
+                (compile_passes, self.config.compilation),
+                (capture_passes, self.config.capture),
+            )
+            if is_wanted(wanted, self.device)
+        ]
         side = self.config.input_size
         shape = (self.rows.stop - self.rows.start, 3, side, side)
         x = torch.rand(shape, generator=generator_of("compilation", device=self.device), device=self.device)
         x = x.contiguous(memory_format=torch.channels_last)
-        if self.config.loss.kind != "natural":
-            compile_passes(self.attacked, x)
-        if self.ranks.world == 1:
-            compile_passes(self.trained, x)
+        for make in faster:
+            if self.config.loss.kind != "natural":
+                make(self.attacked, x)
+            if self.ranks.world == 1:
+                make(self.trained, x)
 
     def __call__(
         self, photos: Tensor, y: Tensor, phase: Phase, number: int, following: Callable[[], Tensor] | None = None

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from model.architecture import PixelClassifier
 from model.folding import FoldedTwin
-from train.compilation import compile_passes, takes_compilation
+from train.compilation import compile_passes
 from train.config import parse_config
-from train.precision import Passes
+from train.precision import Passes, is_wanted
 from train.ranks import Ranks
 from train.schedule import phase_at
 from train.step import TrainStep
@@ -157,7 +157,7 @@ def step_of(device: str = "cpu", ranks: Ranks | None = None, **changes: object) 
     config = parse_config(table | {"loss": {"perturb_steps": 2}} | changes, "test")
     torch.manual_seed(0)
     step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device), ranks or Ranks())
-    step.compile()
+    step.speed_up()
     return step
 
 
@@ -173,8 +173,8 @@ def test_a_step_compiles_its_two_kinds_of_passes_apart(kind, world, compiled, mo
     calls.clear()
     assert step_of(compilation="auto", **changes).trained.run.__name__ == "plain"
     assert not calls
-    assert takes_compilation("auto", torch.device("cuda"))
-    assert not takes_compilation("off", torch.device("cuda"))
+    assert is_wanted("auto", torch.device("cuda"))
+    assert not is_wanted("off", torch.device("cuda"))
 
 
 @pytest.mark.slow

@@ -61,20 +61,20 @@ def test_a_step_that_could_not_be_compiled_says_so(compiles, monkeypatch):
     """Of a run on a GPU a row called `plain compiled` had run plain, which only a log told."""
     monkeypatch.setattr(torch, "compile", lambda run, **_: run if compiles else (lambda x: run(x) * torch.nan))
     made = (
-        trades_step.ours(CPU, 1, fold=True, bfloat16=False, compiles=(2, 32)),
-        trades_step.plain(CPU, bfloat16=False, compiles=(2, 32)),
+        trades_step.ours(CPU, 1, fold=True, bfloat16=False, form="compiled", shape=(2, 32)),
+        trades_step.plain(CPU, bfloat16=False, form="compiled", shape=(2, 32)),
     )
-    assert [variant.compiled for variant in made] == [compiles] * 2
+    assert [variant.faster for variant in made] == [compiles] * 2
     variants = {
         "peer": lambda *_: trades_step.peer(CPU, 1),
         "plain": lambda *_: made[1],
         "compiled": lambda *_: made[0],
     }
     monkeypatch.setattr(trades_step, "variants", lambda *_: variants | {"plain compiled": variants["plain"]})
-    first, found = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=2))
+    first, found = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=2, only=None))
     assert (first["peer"]["rounds"], found["peer"]["rounds"]) == (1, 2), "what is cut off has the rounds before"
-    assert found["compiled"]["compiled"] == found["plain compiled"]["compiled"] == compiles
-    assert "compiled" not in found["peer"]
+    assert found["compiled"]["faster"] == found["plain compiled"]["faster"] == compiles
+    assert "faster" not in found["peer"]
 
 
 def test_the_largest_batch_is_found_by_halving(monkeypatch):
@@ -96,12 +96,14 @@ def test_the_largest_batch_is_found_by_halving(monkeypatch):
     monkeypatch.setattr(trades_step, "LARGEST", 8)
     monkeypatch.setattr(trades_step, "pictures", lambda batch, *_: (torch.zeros(batch, 1), torch.zeros(batch)))
     monkeypatch.setattr(trades_step, "MEASURED_S", 1e-9)
-    (found,) = trades_step.measured(32, torch.device("cuda"), argparse.Namespace(steps=1, batch=16, rounds=1))
+    (found,) = trades_step.measured(
+        32, torch.device("cuda"), argparse.Namespace(steps=1, batch=16, rounds=1, only=None)
+    )
     assert tried["peer"][:2] == [8, 4]
     assert 2 in tried["bfloat16"], "half of it may be faster"
     assert [row["largest_batch_tried_that_fits"] for row in found.values()][:4] == [4] * 4
     for name in ("compiled", "plain compiled"):
-        assert set(tried[name]) == {made_for[name]} == {found[trades_step.UNCOMPILED[name]]["batch"]}
+        assert set(tried[name]) == {made_for[name]} == {found[trades_step.slower(name)]["batch"]}
 
 
 def test_a_short_step_is_timed_past_its_first_which_is_slow(monkeypatch):

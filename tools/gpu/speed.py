@@ -71,23 +71,41 @@ def _calls_per_s(work: Callable[[], object], seconds: float) -> float:
 
 
 def step_profile(config: TrainConfig, device: str, steps: int = 3) -> dict[str, Any]:
-    """Where a step of TRADES spends its time: the dearest kernels, and the share of the time that the device works."""
-    step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device))
-    step.compile()
-    shape = (config.batch_size, 3, config.stored_size, config.stored_size)
-    photos = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    y = torch.arange(config.batch_size, device=device) % 2
-    phase = phase_at(config, config.epochs - 0.01)
-    for number in range(3):
-        step(photos, y, phase, number)
+    """Where a step of TRADES spends its time: the dearest kernels, and the share of the time that the device works.
+
+    `seconds` of a step, the median of `steps` times three, without a profiler: as configured, and with no graphs.
+    """
+    runs = {
+        form: _runs_of(config.model_copy(update={"capture": capture}), device)
+        for form, capture in (("as configured", config.capture), ("not captured", "off"))
+    }
+    taken: dict[str, list[float]] = {form: [] for form in runs}
+    for number in range(3 * steps + 3):  # the first three warm up
+        for form, run in runs.items():
+            started = time.perf_counter()
+            run(number)
+            taken[form].append(time.perf_counter() - started)
+    seconds = {form: {"median": round(median(found[3:]), 5), "n": len(found) - 3} for form, found in taken.items()}
     cuda = device.startswith("cuda")
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if cuda else [])
     started = time.perf_counter()
     with profile(activities=activities) as recorded:
         for number in range(steps):
-            step(photos, y, phase, number)
+            runs["as configured"](number)
     wall_us = 1e6 * (time.perf_counter() - started)
-    return {"steps": steps, "seconds_a_step": round(wall_us / 1e6 / steps, 5), **_dearest(recorded, cuda, wall_us)}
+    profiled = {"steps": steps, "seconds_a_step": round(wall_us / 1e6 / steps, 5), **_dearest(recorded, cuda, wall_us)}
+    return {"seconds": seconds, "profiled": profiled}
+
+
+def _runs_of(config: TrainConfig, device: str) -> Callable[[int], object]:
+    """Steps at full strength on one fixed batch, by number."""
+    step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device))
+    step.speed_up()
+    shape = (config.batch_size, 3, config.stored_size, config.stored_size)
+    photos = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    y = torch.arange(config.batch_size, device=device) % 2
+    phase = phase_at(config, config.epochs - 0.01)
+    return lambda number: step(photos, y, phase, number)
 
 
 def _dearest(recorded: profile, cuda: bool, wall_us: float, most: int = 25) -> dict[str, Any]:

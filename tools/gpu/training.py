@@ -27,8 +27,8 @@ RECIPE: Final = Path(__file__).with_name("release.toml")
 LENGTHS: Final = (("loss", "natural_epochs"), ("loss", "epsilon_warmup_epochs"), ("spatial", "warmup_epochs"))
 SHARE: Final = 0.9
 """Of the time is planned for; the rest is for what was not foreseen."""
-START_S: Final = 150.0
-"""Imports, decoding and compilation, where nothing is measured."""
+START_S: Final = 60.0
+"""Imports, decoding and graphs, where nothing is measured."""
 TINY: Final[dict[str, Any]] = {"batch_size": 8, "input_size": 32, "cache_size": 36, "threads": 1}
 WARM_UP, MEASURED = 3, 5
 
@@ -85,6 +85,11 @@ def fitted(table: dict[str, Any], natural_s: float, robust_s: float, steps: int,
     return table
 
 
+def tiny(table: dict[str, Any]) -> dict[str, Any]:
+    """The recipe in the sizes of a rehearsal."""
+    return {**table, **TINY, "architecture": {**table["architecture"], "backbone": "resnet18"}}
+
+
 def _config(plan: Plan, started: float) -> TrainConfig:
     """RUN/run.json, made first where there is none: a run keeps its configuration wherever it goes on."""
     file = plan.run / "run.json"
@@ -93,7 +98,7 @@ def _config(plan: Plan, started: float) -> TrainConfig:
         if (plan.start / "bundle.json").exists():
             table["start_from"] = str(plan.start.resolve())
         if plan.rehearse:
-            table = {**table, **TINY, "architecture": {**table["architecture"], "backbone": "resnet18"}}
+            table = tiny(table)
             table["validation"] = {**table["validation"], "photos": 8, "perturb_steps": 2}
         whole = parse_config(table, str(RECIPE))
         steps = max(len(find_photos(plan.photos / "train")) // whole.batch_size, 1)
@@ -115,7 +120,7 @@ def _config(plan: Plan, started: float) -> TrainConfig:
 def step_seconds(config: TrainConfig, device: str) -> tuple[float, float]:
     """Median seconds of a step of cross-entropy and of one of TRADES at full strength, each after a warm-up."""
     step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device))
-    step.compile()
+    step.speed_up()
     shape = (config.batch_size, 3, config.stored_size, config.stored_size)
     photos = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     y = torch.arange(config.batch_size, device=device) % 2
