@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
+import torch.nn.functional as F
+from kornia.geometry.conversions import angle_to_rotation_matrix
 from torch import Generator, Tensor
 
 KIT_SIZE: Final = 224
@@ -49,7 +50,8 @@ def draw_maps(
 ) -> Tensor:
     """(n, 3) maps, uniform over the span: angle in degrees, dx and dy in fractions of the side."""
     uniform = torch.rand(n, 3, generator=generator, device=device, dtype=dtype) * 2 - 1
-    return uniform * torch.tensor([span.angle_degrees, span.shift, span.shift], device=device, dtype=dtype)
+    # No tensor of these constants: bringing one to a GPU waits until that has done all it was given.
+    return torch.cat([uniform[:, :1] * span.angle_degrees, uniform[:, 1:] * span.shift], dim=1)
 
 
 def draw_scales(n: int, span: SpatialRange, generator: Generator | None = None) -> Tensor:
@@ -63,13 +65,22 @@ def apply_maps(x: Tensor, maps: Tensor, scale: float | Tensor = SpatialRange.sca
 
     Differentiable in `x` and in `maps`. The kit resamples twice on uint8 (resize, then rotate and shift); one
     resampling of the composed map loses less detail.
+
+    A picture is scaled, turned and moved; so a place p of the result, from the centre, shows the place
+    R(-angle) (p - shift) / scale of `x`. Nothing here waits for a GPU.
     """
-    n, _, height, width = x.shape
+    height, width = x.shape[-2:]
     maps = maps.to(dtype=x.dtype, device=x.device)
-    centre = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=x.dtype, device=x.device).expand(n, 2)
-    zoom = torch.as_tensor(scale, dtype=x.dtype, device=x.device).reshape(-1, 1).expand(n, 2)
-    matrices: Tensor = get_rotation_matrix2d(centre, maps[:, 0], zoom)
-    shifts = maps[:, 1:] * torch.tensor([width, height], dtype=x.dtype, device=x.device)
-    matrices = torch.cat([matrices[:, :, :2], matrices[:, :, 2:] + shifts.unsqueeze(2)], dim=2)
-    mapped: Tensor = warp_affine(x, matrices, dsize=(height, width), padding_mode="zeros", align_corners=True)
-    return mapped
+    back = angle_to_rotation_matrix(-maps[:, 0])
+    if isinstance(scale, Tensor):
+        scale = scale.to(dtype=x.dtype, device=x.device).reshape(-1, 1, 1)
+    shifts = torch.stack([maps[:, 1] * width, maps[:, 2] * height], dim=1).unsqueeze(2)
+    places = torch.cat([back, -back @ shifts], dim=2) / scale  # (N, 2, 3), in pixels from the centre
+    x_row, y_row = places.unbind(dim=1)
+    across, down = (width - 1) / 2, (height - 1) / 2  # to the outermost pixels' centres: the units of a grid
+    columns = [
+        *(x_row[:, 0], x_row[:, 1] * (down / across), x_row[:, 2] / across),
+        *(y_row[:, 0] * (across / down), y_row[:, 1], y_row[:, 2] / down),
+    ]
+    grid = F.affine_grid(torch.stack(columns, dim=1).view(-1, 2, 3), list(x.shape), align_corners=True)
+    return F.grid_sample(x, grid, padding_mode="zeros", align_corners=True)

@@ -155,13 +155,11 @@ def chosen(all_of_them: dict[str, Make], only: str | None) -> dict[str, Make]:
     """Those that `only` names, with what they are held against; all without it."""
     if only is None:
         return all_of_them
-    names = [name.strip() for name in only.split(",")]
+    names = ["peer", *(name.strip() for name in only.split(","))]
     if unknown := [name for name in names if name not in all_of_them]:
         raise SystemExit(f"--only: no variant is called {', '.join(unknown)}; there are {', '.join(all_of_them)}")
-    wanted = {
-        "peer",
-        *(found for name in names for found in (name, plain_of(name), slower(name), slower(plain_of(name)))),
-    }
+    wanted = {found for name in names for found in (name, plain_of(name), slower(name), slower(plain_of(name)))}
+    wanted |= {plain_of(name) for name in wanted}
     return {name: make for name, make in all_of_them.items() if name in wanted}
 
 

@@ -43,7 +43,7 @@ class PixelClassifier(nn.Module):
         if self.architecture.exposure == "local":
             x = _local_light_removed(x, self.architecture.light_removed)
         if self.architecture.exposure != "fixed":
-            x = _exposed(x)
+            x = _exposed(x, self.architecture.contrast_floor)
         logits: Tensor = self.backbone((x - self.mean) / self.std)
         return logits
 
@@ -66,10 +66,10 @@ def _gaussian(side: int, like: Tensor) -> Tensor:
     return (-(place[:, None] - place).square() / 2).softmax(dim=1).to(like.dtype)
 
 
-def _exposed(x: Tensor) -> Tensor:
+def _exposed(x: Tensor, floor: float) -> Tensor:
     """Each picture of (N, 3, H, W) at the same mean and nearly the same standard deviation."""
     x = x - x.mean(dim=(1, 2, 3), keepdim=True)
-    spread = ((x * x).mean(dim=(1, 2, 3), keepdim=True) + exposure.FLOOR**2).sqrt()
+    spread = ((x * x).mean(dim=(1, 2, 3), keepdim=True) + floor**2).sqrt()
     return exposure.MEAN + exposure.SPREAD * x / spread
 
 

@@ -5,7 +5,5 @@ from typing import Final
 MEAN: Final = 0.45
 SPREAD: Final = 0.25
 """Mean and standard deviation, over pixels and channels, that every exposure but `fixed` brings a picture to."""
-FLOOR: Final = 0.05
-"""Added in squares to a picture's standard deviation: a blank picture is not blown up, and gradients stay finite."""
 LOCAL_RADIUS: Final = 1 / 16
 """Of the Gaussian that tells the light of a place for `local`: its standard deviation in sides of the picture."""

@@ -1,12 +1,14 @@
 """Batch normalisation folded into the convolutions: the same function in eval mode, for fewer passes over memory."""
 
 import copy
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
 Network = TypeVar("Network", bound=nn.Module)
+Layer = TypeVar("Layer", bound=nn.Module)
 Pair = tuple[str, str]
 """The names of a convolution and of the normalisation that alone reads its output."""
 
@@ -37,12 +39,10 @@ class FoldedTwin(Generic[Network]):
     @torch.no_grad()
     def refresh(self) -> Network:
         """Bring the twin up to the source's weights and statistics, and return it."""
-        for convolution, norm in self._pairs:
-            fold_into(
-                self.network.get_submodule(convolution),
-                self.source.get_submodule(convolution),
-                self.source.get_submodule(norm),
-            )
+        if self._pairs:
+            convolutions = [convolution for convolution, _ in self._pairs]
+            targets, sources = (_layers(network, convolutions, nn.Conv2d) for network in (self.network, self.source))
+            fold_into(targets, sources, _layers(self.source, [norm for _, norm in self._pairs], nn.BatchNorm2d))
         if self._plain:
             mine, theirs = map(list, zip(*self._plain, strict=True))
             torch._foreach_copy_(mine, theirs)  # in one launch
@@ -81,20 +81,36 @@ def foldable_pairs(network: nn.Module) -> list[Pair]:
     return pairs
 
 
-def fold_into(target: nn.Module, convolution: nn.Module, norm: nn.Module) -> None:
-    """Write into `target` the weights of the one convolution that equals `norm(convolution(x))` in eval mode."""
-    assert isinstance(target, nn.Conv2d)
-    assert target.bias is not None
-    assert isinstance(convolution, nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.running_var + norm.eps).rsqrt()
-    if norm.affine:
-        scale = scale * norm.weight
-    shift = -norm.running_mean if convolution.bias is None else convolution.bias - norm.running_mean
-    torch.mul(convolution.weight, scale.view(-1, 1, 1, 1), out=target.weight)
-    target.bias.copy_(shift * scale + norm.bias if norm.affine else shift * scale)
+def fold_into(targets: list[nn.Conv2d], convolutions: list[nn.Conv2d], norms: list[nn.BatchNorm2d]) -> None:
+    """Write into each of `targets`, with a bias, the weights of the one convolution that equals `norm(convolution(x))`.
+
+    In eval mode. Vectors of all layers go together: a launch for each would keep a GPU waiting.
+    """
+    variances = [norm.running_var for norm in norms if norm.running_var is not None]
+    scales = list(torch._foreach_add(variances, [norm.eps for norm in norms]))
+    torch._foreach_rsqrt_(scales)
+    shifts = list(torch._foreach_neg([norm.running_mean for norm in norms if norm.running_mean is not None]))
+    _where_given(torch._foreach_mul_, scales, [norm.weight if norm.affine else None for norm in norms])
+    _where_given(torch._foreach_add_, shifts, [convolution.bias for convolution in convolutions])
+    torch._foreach_mul_(shifts, scales)
+    _where_given(torch._foreach_add_, shifts, [norm.bias if norm.affine else None for norm in norms])
+    torch._foreach_copy_([target.bias for target in targets if target.bias is not None], shifts)
+    for target, convolution, scale in zip(targets, convolutions, scales, strict=True):
+        torch.mul(convolution.weight, scale.view(-1, 1, 1, 1), out=target.weight)
+
+
+def _where_given(
+    change: Callable[[list[Tensor], list[Tensor]], object], vectors: list[Tensor], others: Sequence[Tensor | None]
+) -> None:
+    """Change in place the vectors that have another one beside them."""
+    pairs = [(vector, other) for vector, other in zip(vectors, others, strict=True) if other is not None]
+    if pairs:
+        change([vector for vector, _ in pairs], [other for _, other in pairs])
+
+
+def _layers(network: nn.Module, names: list[str], kind: type[Layer]) -> list[Layer]:
+    layers = [network.get_submodule(name) for name in names]
+    return [layer for layer in layers if isinstance(layer, kind)]
 
 
 def _folds(convolution: nn.Module, norm: nn.Module) -> bool:

@@ -33,6 +33,9 @@ class Architecture(BaseModel):
     cast, a pale picture and a cloud of fog move them hardly at all."""
     light_removed: float = Field(default=0.7, gt=0, le=1)
     """Share of the light around a place that `local` takes away."""
+    contrast_floor: float = Field(default=0.05, gt=0, le=1)
+    """Added in squares to a picture's standard deviation before all but `fixed` divide by it: a blank picture
+    is not blown up, and gradients stay finite. The lower it is, the less a pale picture differs from a strong one."""
 
 
 class BundleMetadata(BaseModel):

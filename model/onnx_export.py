@@ -44,7 +44,7 @@ def export_onnx(weights: Mapping[str, Array], architecture: Architecture, size: 
     if architecture.exposure == "local":
         x = graph.local_light_removed(x, size, architecture.light_removed)
     if architecture.exposure != "fixed":
-        x = graph.standardized(x)
+        x = graph.standardized(x, architecture.contrast_floor)
         mean, std = (mean - exposure.MEAN) / exposure.SPREAD, std / exposure.SPREAD
     else:
         mean, std = 255 * mean, 255 * std
@@ -137,11 +137,11 @@ class _Graph:
         rows = self.node("MatMul", [self.constant(share * gaussian), grey])
         return self.node("Sub", [x, self.node("MatMul", [rows, self.constant(gaussian.T)])])
 
-    def standardized(self, x: str) -> str:
+    def standardized(self, x: str, floor: float) -> str:
         """Each picture of 0 to 255 with its mean taken away, divided by its floored standard deviation."""
         x = self.node("Sub", [x, self.node("ReduceMean", [x], axes=[1, 2, 3])])
         variance = self.node("ReduceMean", [self.node("Mul", [x, x])], axes=[1, 2, 3])
-        floored = self.node("Add", [variance, self.constant(np.array((255 * exposure.FLOOR) ** 2))])
+        floored = self.node("Add", [variance, self.constant(np.array((255 * floor) ** 2))])
         return self.node("Div", [x, self.node("Sqrt", [floored])])
 
     def activation(self, x: str) -> str:

@@ -4,7 +4,7 @@ import copy
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -25,9 +25,14 @@ class WeightAverage(Generic[Network]):
         """Move towards `network` after optimiser step `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
         mine, theirs = self.network.state_dict().values(), network.state_dict().values()
-        moving = [pair for pair in zip(mine, theirs, strict=True) if pair[0].is_floating_point()]
-        # In one launch: hundreds of small ones would keep a GPU waiting.
-        torch._foreach_lerp_([mean for mean, _ in moving], [now for _, now in moving], 1 - decay)
-        for mean, now in zip(mine, theirs, strict=True):
-            if not mean.is_floating_point():
-                mean.copy_(now)
+        pairs = list(zip(mine, theirs, strict=True))
+        # In one launch each: hundreds of small ones would keep a GPU waiting.
+        means, now = _columns([pair for pair in pairs if pair[0].is_floating_point()])
+        torch._foreach_lerp_(means, now, 1 - decay)
+        counts, now = _columns([pair for pair in pairs if not pair[0].is_floating_point()])
+        if counts:
+            torch._foreach_copy_(counts, now)
+
+
+def _columns(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [mine for mine, _ in pairs], [theirs for _, theirs in pairs]

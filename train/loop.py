@@ -305,7 +305,9 @@ def _initial_network(config: TrainConfig) -> PixelClassifier:
         network = load_bundle(config.start_from, classes=config.classes).network
         # Exposure has no weights: a run may change it and train on.
         there = network.architecture.model_copy(
-            update={name: getattr(config.architecture, name) for name in ("exposure", "light_removed")}
+            update={
+                name: getattr(config.architecture, name) for name in ("exposure", "light_removed", "contrast_floor")
+            }
         )
         if there != config.architecture:
             raise DataError(

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from attack.evaluation.corruptions import KIT_CORRUPTIONS, corrupt
 from attack.evaluation.transforms import brought_to
 from attack.spatial import KIT_SIZE
+from model.architecture import Architecture
 from model.bundle import load_bundle
 from model.errors import BundleError, ConfigError, DataError, TrainingError
 from model.metadata import read_metadata
@@ -198,7 +199,7 @@ def test_the_other_losses_run(kind, tiny_photos, tmp_path):
 
 def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
     slow = RUN["optimizer"] | {"learning_rate": 1e-9}
-    local = RUN["architecture"] | {"exposure": "local", "light_removed": 0.9}
+    local = RUN["architecture"] | {"exposure": "local", "light_removed": 0.9, "contrast_floor": 0.02}
     config = run_config(epochs=0.25, start_from=str(finished[0]), input_size=48, optimizer=slow, architecture=local)
     train(config, tiny_photos, tmp_path)
     start, end = weights(finished[0]), weights(tmp_path)
@@ -207,7 +208,7 @@ def test_a_run_starts_from_a_bundle(finished, tiny_photos, tmp_path):
     classifier = load_bundle(tmp_path)
     assert classifier.input_size == 48
     architecture = classifier.metadata.architecture
-    assert (architecture.exposure, architecture.light_removed) == ("local", 0.9), "of the run, not of the start"
+    assert architecture == Architecture.model_validate(local), "of the run, not of the start"
     assert classifier.metadata.training["start_from"] == load_bundle(finished[0]).metadata.weights_sha256
     assert str(finished[0]) not in (tmp_path / "bundle.json").read_text(), "no path of this machine in a bundle"
 

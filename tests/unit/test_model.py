@@ -81,6 +81,18 @@ def test_the_more_light_local_exposure_removes_the_less_is_left_of_a_cloud():
     assert left[0] > 1.3 * left[1] > 1.3**2 * left[2]
 
 
+def test_the_lower_the_floor_the_less_a_pale_picture_differs_from_a_strong_one():
+    x = torch.rand(4, 3, 64, 64)
+    pale = 0.4 + 0.2 * x
+    left = []
+    for floor in (0.1, 0.05, 0.01):
+        network = PixelClassifier(Architecture(backbone="resnet18", exposure="photo", contrast_floor=floor))
+        network.backbone = torch.nn.Identity()
+        left.append(float((network(pale) - network(x)).norm()))
+        assert network(torch.full((1, 3, 64, 64), 0.5)).isfinite().all()
+    assert left[0] > 1.5 * left[1] > 10 * left[2]
+
+
 def test_a_fresh_network_ranks_by_margin():
     logits = PixelClassifier(Architecture(backbone="resnet18")).eval()(torch.rand(4, 3, 64, 64))
     torch.testing.assert_close(logits.sum(dim=1), torch.zeros(4), atol=1e-4, rtol=0)

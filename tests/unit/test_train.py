@@ -7,10 +7,13 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 import torch
+from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from model.errors import ConfigError, DataError
@@ -22,7 +25,7 @@ from train.config import RECIPES, AugmentConfig, parse_config, read_config
 from train.randomness import generator_of
 from train.schedule import phase_at
 from train.validation import accuracy, natural_logits
-from train.views import worst_view
+from train.views import random_view, worst_view
 
 pytestmark = pytest.mark.unit
 
@@ -233,6 +236,39 @@ def test_maps_move_and_turn_as_they_say():
     shrunk = apply_maps(torch.ones_like(x), torch.zeros(1, 3), 0.5)
     assert shrunk[0, 0, 32, 32] == pytest.approx(1)
     assert shrunk[0, 0, 32, 10] == 0, "black outside"
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 48, 48), (4, 1, 40, 64)])
+def test_maps_are_those_of_kornia(shape):
+    n, _, height, width = shape
+    x = torch.rand(shape, dtype=torch.float64, generator=generator_of(3))
+    span = SpatialRange(least_scale=0.6)
+    maps = draw_maps(n, span, generator_of(4), dtype=torch.float64)
+    scales = draw_scales(n, span, generator_of(5)).double()
+    centre = torch.tensor([[(width - 1) / 2, (height - 1) / 2]], dtype=torch.float64).expand(n, 2)
+    matrices = get_rotation_matrix2d(centre, maps[:, 0], scales[:, None].expand(n, 2))
+    matrices[:, :, 2] += maps[:, 1:] * torch.tensor([width, height])
+    theirs = warp_affine(x, matrices, (height, width), padding_mode="zeros", align_corners=True)
+    torch.testing.assert_close(apply_maps(x, maps, scales), theirs, rtol=0, atol=1e-12)
+
+
+class HostConstants(TorchDispatchMode):
+    """Counts tensors made of Python numbers, and numbers read back: on a GPU each would wait for it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function.overloadpacket.__name__ in ("lift_fresh", "_local_scalar_dense")
+        return function(*args, **(kwargs or {}))
+
+
+def test_views_do_not_wait_for_the_device():
+    with HostConstants() as seen:
+        float(torch.tensor([1.0]))
+        assert seen.count == 2, "one of each is seen"
+        seen.count = 0
+        random_view(torch.rand(2, 3, 32, 32), SpatialRange(least_scale=0.6), generator_of(6))
+    assert seen.count == 0
 
 
 def test_maps_stay_in_their_span():

@@ -123,3 +123,24 @@ def test_memory_for_not_even_one_picture_is_the_devices_error():
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
         trades_step.largest_batch(step, 4, 8, CPU)
+
+
+@pytest.mark.parametrize(
+    ("only", "measured"),
+    [("bfloat16", ["peer", "bfloat16", "plain", "plain bfloat16"]), ("equal, plain", ["peer", "equal", "plain"])],
+)
+def test_chosen_variants_bring_what_they_are_held_against(only, measured):
+    variants = {name: lambda *_: trades_step.Variant(lambda *_: None) for name in trades_step.variants(CPU, 32)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trades_step, "variants", lambda *_: variants)
+        patch.setattr(trades_step, "MEASURED_S", 1e-9)
+        (found,) = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=1, only=only))
+    assert list(found) == measured
+
+
+def test_on_a_gpu_a_form_brings_the_batch_it_takes_and_an_unknown_one_is_named():
+    variants = dict.fromkeys(trades_step.variants(torch.device("cuda"), 32), trades_step.peer)
+    chosen = trades_step.chosen(variants, "compiled")
+    assert list(chosen) == ["peer", "bfloat16", "plain", "plain bfloat16", "compiled", "plain compiled"]
+    with pytest.raises(SystemExit, match="no variant is called compild; there are peer, equal"):
+        trades_step.chosen(variants, "compild")

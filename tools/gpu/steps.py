@@ -138,7 +138,7 @@ def bundle(plan: Plan, _seconds: float) -> str:
 
 def step(plan: Plan, _seconds: float) -> str:
     """benchmarks/trades_step.py."""
-    tiny = ["--sizes", "32", "--batch", "2", "--steps", "1", "--rounds", "1", "--threads", "1"]
+    tiny = ["--sizes", "32", "--batch", "2", "--steps", "1", "--rounds", "1", "--threads", "1", "--only", "bfloat16"]
     real = ["--sizes", "224", "--steps", "10", "--rounds", "3", "--only", "compiled"]
     found = _script(plan, "trades_step", [*(tiny if plan.rehearse else real), "--device", plan.device])
     rows: dict[str, Any] = next(value for key, value in found.items() if key.endswith("px"))
