@@ -34,9 +34,7 @@ def release(
     """
     classifier = averaged(bundle, average_with) if average_with else load_bundle(bundle)
     halved = copy.deepcopy(classifier)
-    for tensor in halved.state_dict().values():
-        if tensor.is_floating_point():
-            tensor.copy_(tensor.half().float())
+    _halve(halved)
     if calibrate_on is not None:
         classifier.metadata = halved.metadata = _calibrated(halved, calibrate_on)
     elif average_with:
@@ -55,7 +53,8 @@ def release(
 def averaged(bundle: Path, others: Sequence[Path]) -> Classifier:
     """The mean of the weights of runs that had the same start (Wortsman et al. 2022, a uniform soup).
 
-    The statistics of batch norms are averaged as the weights are. What the first run measured does not hold for the
+    The statistics of batch norms are averaged as the weights are. The mean is rounded to half precision at once, before
+    its threshold is set: a photo that lies at the threshold itself then keeps its label when it is stored. What the first run measured does not hold for the
     mean and is left out. Raises BundleError for a bundle of another network, size or classes.
     """
     classifier = load_bundle(bundle)
@@ -68,10 +67,17 @@ def averaged(bundle: Path, others: Sequence[Path]) -> Classifier:
         for name, tensor in other.state_dict().items():
             if tensor.is_floating_point():
                 mean[name].lerp_(tensor, 1 / (n_before + 1))
+    _halve(classifier)
     parts = [read_metadata(path).weights_sha256 for path in (bundle, *others)]
     training = classifier.metadata.training | {"averaged": parts}
     classifier.metadata = classifier.metadata.model_copy(update={"training": training, "metrics": {}})
     return classifier
+
+
+def _halve(classifier: Classifier) -> None:
+    for tensor in classifier.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half())
 
 
 def _calibrated(classifier: Classifier, folder: Path) -> BundleMetadata:
