@@ -54,8 +54,9 @@ def averaged(bundle: Path, others: Sequence[Path]) -> Classifier:
     """The mean of the weights of runs that had the same start (Wortsman et al. 2022, a uniform soup).
 
     The statistics of batch norms are averaged as the weights are. The mean is rounded to half precision at once, before
-    its threshold is set: a photo that lies at the threshold itself then keeps its label when it is stored. What the first run measured does not hold for the
-    mean and is left out. Raises BundleError for a bundle of another network, size or classes.
+    its threshold is set: a photo that lies at the threshold itself then keeps its label when it is stored. What the
+    first run measured does not hold for the mean and is left out. Raises BundleError for a bundle of another network,
+    size or classes.
     """
     classifier = load_bundle(bundle)
     mean = classifier.state_dict()
