@@ -109,8 +109,12 @@ def _where_given(
 
 
 def _layers(network: nn.Module, names: list[str], kind: type[Layer]) -> list[Layer]:
-    layers = [network.get_submodule(name) for name in names]
-    return [layer for layer in layers if isinstance(layer, kind)]
+    layers = []
+    for name in names:
+        layer = network.get_submodule(name)
+        assert isinstance(layer, kind)
+        layers.append(layer)
+    return layers
 
 
 def _folds(convolution: nn.Module, norm: nn.Module) -> bool:

@@ -304,17 +304,13 @@ def _initial_network(config: TrainConfig) -> PixelClassifier:
     if config.start_from is not None:
         network = load_bundle(config.start_from, classes=config.classes).network
         # Exposure has no weights: a run may change it and train on.
-        there = network.architecture.model_copy(
-            update={
-                name: getattr(config.architecture, name) for name in ("exposure", "light_removed", "contrast_floor")
-            }
-        )
-        if there != config.architecture:
+        there, wanted = network.architecture, config.architecture
+        if (there.backbone, there.activation) != (wanted.backbone, wanted.activation):
             raise DataError(
                 f"{config.start_from}: its architecture is not the one of [architecture], which must say "
-                f'backbone = "{network.architecture.backbone}" and activation = "{network.architecture.activation}"'
+                f'backbone = "{there.backbone}" and activation = "{there.activation}"'
             )
-        network.architecture = config.architecture
+        network.architecture = wanted
         return network.train().requires_grad_(True)
     torch.manual_seed(config.seed)
     network = PixelClassifier(config.architecture, len(config.classes))

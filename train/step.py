@@ -58,19 +58,13 @@ class TrainStep:
 
         With several processes the attack's passes alone: in the others' midst stand messages.
         """
-        faster = [
-            make
-            for make, wanted in (
-                (compile_passes, self.config.compilation),
-                (capture_passes, self.config.capture),
-            )
-            if is_wanted(wanted, self.device)
-        ]
         side = self.config.input_size
         shape = (self.rows.stop - self.rows.start, 3, side, side)
-        x = torch.rand(shape, generator=generator_of("compilation", device=self.device), device=self.device)
+        x = torch.rand(shape, generator=generator_of("speed up", device=self.device), device=self.device)
         x = x.contiguous(memory_format=torch.channels_last)
-        for make in faster:
+        for make, wanted in ((compile_passes, self.config.compilation), (capture_passes, self.config.capture)):
+            if not is_wanted(wanted, self.device):
+                continue
             if self.config.loss.kind != "natural":
                 make(self.attacked, x)
             if self.ranks.world == 1:

@@ -24,7 +24,7 @@ from train import loop
 from train.cache import open_cache
 from train.config import TrainConfig, parse_config, read_config
 from train.loop import train
-from train.release import release
+from train.release import averaged, release
 from train.validation import Accuracy, Validation, network_logits
 
 pytestmark = pytest.mark.integration
@@ -258,6 +258,7 @@ def test_averaged_weights_lie_between(finished, tiny_photos, tmp_path):
         if tensor.is_floating_point():
             mean = torch.stack([part[name].double() for part in parts]).mean(dim=0)
             assert torch.allclose(tensor.double(), mean, rtol=2e-3, atol=1e-4), name
+    assert all(torch.equal(t, t.half()) for t in averaged(runs[0], runs[1:]).state_dict().values() if t.ndim)
     assert released.training["averaged"] == [read_metadata(run).weights_sha256 for run in runs]
     assert "robust_at_80" not in released.metrics["val"]
     with pytest.raises(ConfigError, match="--calibrate"):

@@ -8,19 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from model.folding import FoldedTwin
-from tests.unit.test_compilation import input_gradient, pictures, step_of, tiny
+from tests.passes import CUDA, assert_steps_equal_plain_ones, input_gradient, pictures, step_of, tiny
 from train.capture import capture_passes
 from train.precision import Passes
 from train.ranks import Ranks
-from train.schedule import phase_at
 from train.trades import attack_mode
 
-NO_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-on_a_gpu = [pytest.mark.gpu, NO_CUDA]
+on_a_gpu = pytest.mark.parametrize("device", [pytest.param("cuda", marks=CUDA)])
 
 
 class Replayed(nn.Module):
-    """What a graph does, on a CPU: each capture has one place for its input and one for its output."""
+    """What a graph does, on a CPU: each capture has one place for its input, and forgets what it gave before."""
 
     def __init__(self, run: Callable[[Tensor], Tensor], place: Tensor) -> None:
         super().__init__()
@@ -32,17 +30,18 @@ class Replayed(nn.Module):
         return self.run(x)
 
 
-def replayed(monkeypatch: pytest.MonkeyPatch, spoil: float = 1.0) -> list[Replayed]:
-    """Every capture, in place of CUDA's; logits times `spoil`."""
+def replayed(
+    monkeypatch: pytest.MonkeyPatch, spoil: Callable[[int, Tensor], Tensor] = lambda _, logits: logits
+) -> list[Replayed]:
+    """Every capture, in place of CUDA's; `spoil` is told which one gives the logits."""
     made: list[Replayed] = []
 
     def capture(own: Passes, x: tuple[Tensor]) -> None:
-        (place,) = x
-        made.append(Replayed(lambda batch: spoil * own.run(batch), place))
+        (place,), number = x, len(made)
+        made.append(Replayed(lambda batch: spoil(number, own.run(batch)), place))
         own.forward = made[-1].forward
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", capture)
-    monkeypatch.setattr("train.capture.is_cuda", lambda _: True)
     return made
 
 
@@ -70,26 +69,50 @@ def test_the_attack_has_one_graph_for_values_and_gradients_of_the_input(monkeypa
     assert capture_passes(passes, pictures())
     (graph,) = made
     assert graph.place.requires_grad
-    assert graph.calls == 2, "it was held against the plain pass, with and without a gradient"
+    assert graph.calls == 4, "it was held against the plain pass twice, with and without a gradient"
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("trained", [True, False])
-def test_a_capture_that_errs_or_fails_leaves_what_ran_before(trained, monkeypatch, capfd):
+@pytest.mark.parametrize(
+    ("trained", "spoil"),
+    [
+        (True, lambda number, logits: 1.5 * logits if number == 0 else logits),
+        (True, lambda number, logits: 1.5 * logits if number == 1 else logits),
+        (False, lambda _, logits: 1.5 * logits),
+    ],
+)
+def test_a_graph_that_errs_leaves_what_ran_before(trained, spoil, monkeypatch, capfd):
+    replayed(monkeypatch, spoil)
     network = tiny().requires_grad_(trained)
-    passes = Passes(network, bfloat16=False)
-    passes.run = before = torch.nn.Sequential(network).forward
-    assert not capture_passes(passes, pictures())
-    replayed(monkeypatch, spoil=1.5)
     state = copy.deepcopy(network.state_dict())
+    passes = Passes(network, bfloat16=False)
+    passes.run = before = nn.Sequential(network).forward
     assert not capture_passes(passes, pictures())
     assert passes.run is before
     torch.testing.assert_close(network.state_dict(), state, rtol=0, atol=0)
-    failed, erred = capfd.readouterr().err.splitlines()
-    assert failed == (
-        'passes are not captured: a CUDA graph needs a CUDA device, not cpu; capture = "off" does without trying'
-    )
-    assert "differ by" in erred
+    assert "passes are not captured: logits" in capfd.readouterr().err
+
+
+@pytest.mark.unit
+def test_a_graph_that_repeats_what_it_was_captured_with_is_not_taken(monkeypatch, capfd):
+    """As one whose input never reaches its place would."""
+    made = replayed(monkeypatch)
+    monkeypatch.setattr(Replayed, "forward", lambda graph, x: graph.run(graph.place + x - x.detach()))
+    assert not capture_passes(Passes(tiny().requires_grad_(False), bfloat16=False), pictures())
+    assert len(made) == 1
+    assert "differ by" in capfd.readouterr().err
+
+
+@pytest.mark.unit
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there are graphs here")
+def test_where_there_are_no_graphs_a_line_says_so(capfd):
+    passes = Passes(tiny(), bfloat16=False)
+    assert not capture_passes(passes, pictures())
+    assert passes.run == passes.plain
+    (told,) = capfd.readouterr().err.splitlines()
+    assert told.startswith("passes are not captured: ")
+    assert told.endswith('; capture = "off" does without trying')
+    assert "CUDA" in told
 
 
 @pytest.mark.unit
@@ -97,7 +120,6 @@ def test_a_step_captures_on_cuda_where_it_is_asked_to_and_compiles_first(monkeyp
     made = replayed(monkeypatch)
     monkeypatch.setattr(torch, "compile", lambda run, **_: run)
     plain = {"precision": "float32", "compilation": "off"}
-    assert not made
     step_of(**plain)  # auto, on a CPU
     assert not made
     step_of(**plain, capture="on")
@@ -111,7 +133,7 @@ def test_a_step_captures_on_cuda_where_it_is_asked_to_and_compiles_first(monkeyp
     assert len(made) == 1, "between the trained passes of several processes stand messages"
 
 
-@pytest.mark.parametrize("device", [pytest.param("cuda", marks=on_a_gpu)])
+@on_a_gpu
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_graphs_give_the_plain_values_and_gradients_also_when_the_weights_change(device, bfloat16):
     network = tiny().to(device).train()
@@ -144,16 +166,7 @@ def test_graphs_give_the_plain_values_and_gradients_also_when_the_weights_change
             assert len(attacked(x[:2])) == 2
 
 
-@pytest.mark.parametrize("device", [pytest.param("cuda", marks=on_a_gpu)])
+@on_a_gpu
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_captured_step_is_the_plain_step(device, precision):
-    photos = torch.randint(0, 256, (8, 3, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
-    y = torch.arange(8, device=device) % 2
-    seen = {}
-    for capture in ("off", "on"):
-        step = step_of(device, precision=precision, compilation="off", capture=capture)
-        assert (step.trained.run != step.trained.plain) == (capture == "on")
-        assert (step.attacked.run != step.attacked.plain) == (capture == "on")
-        seen[capture] = [step(photos.to(device), y, phase_at(step.config, 0.9), number) for number in range(3)]
-    for plain, captured in zip(seen["off"], seen["on"], strict=True):
-        assert captured["loss"] == pytest.approx(plain["loss"], rel=1e-3 if precision == "float32" else 0.05)
+    assert_steps_equal_plain_ones("capture", device, precision)

@@ -8,39 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.architecture import PixelClassifier
 from model.folding import FoldedTwin
+from tests.passes import CUDA, assert_steps_equal_plain_ones, input_gradient, pictures, step_of, tiny
 from train.compilation import compile_passes
-from train.config import parse_config
 from train.precision import Passes, is_wanted
 from train.ranks import Ranks
-from train.schedule import phase_at
-from train.step import TrainStep
 from train.trades import attack_mode
 
-CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 on_devices = pytest.mark.parametrize(
     "device", [pytest.param("cpu", marks=pytest.mark.integration), pytest.param("cuda", marks=CUDA)]
 )
 quiet_compiler = pytest.mark.filterwarnings("default")
-
-
-def tiny() -> nn.Module:
-    torch.manual_seed(0)
-    body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.SiLU(), nn.BatchNorm2d(8))
-    network = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
-    network(torch.rand(8, 3, 16, 16))  # statistics of its own
-    return network
-
-
-def pictures(seed: int = 0, device: str = "cpu") -> Tensor:
-    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(seed)).to(device)
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-def input_gradient(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    moved = x.clone().requires_grad_(True)
-    return torch.autograd.grad(run(moved)[:, 0].square().sum(), moved)[0]
 
 
 @on_devices
@@ -152,15 +130,6 @@ def test_in_bfloat16_rounding_alone_is_no_defect(noise, taken, monkeypatch):
     assert compile_passes(passes, pictures()) == taken
 
 
-def step_of(device: str = "cpu", ranks: Ranks | None = None, **changes: object) -> TrainStep:
-    table = {"epochs": 1, "input_size": 32, "batch_size": 8, "architecture": {"backbone": "wrn_16_1"}}
-    config = parse_config(table | {"loss": {"perturb_steps": 2}} | changes, "test")
-    torch.manual_seed(0)
-    step = TrainStep(PixelClassifier(config.architecture), config, torch.device(device), ranks or Ranks())
-    step.speed_up()
-    return step
-
-
 @pytest.mark.unit
 @pytest.mark.parametrize(("kind", "world", "compiled"), [("trades", 1, 2), ("natural", 1, 1), ("trades", 2, 1)])
 def test_a_step_compiles_its_two_kinds_of_passes_apart(kind, world, compiled, monkeypatch):
@@ -182,15 +151,4 @@ def test_a_step_compiles_its_two_kinds_of_passes_apart(kind, world, compiled, mo
 @quiet_compiler
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_compiled_step_is_the_plain_step(device, precision):
-    photos = torch.randint(0, 256, (8, 3, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
-    y = torch.arange(8, device=device) % 2
-    seen = {}
-    for compilation in ("off", "on"):
-        step = step_of(device, precision=precision, compilation=compilation)
-        assert (step.trained.run != step.trained.plain) == (compilation == "on")
-        seen[compilation] = [step(photos.to(device), y, phase_at(step.config, 0.9), number) for number in range(2)]
-    for plain, compiled in zip(seen["off"], seen["on"], strict=True):
-        assert compiled["loss"] == pytest.approx(plain["loss"], rel=1e-3 if precision == "float32" else 0.05)
-        assert compiled["gradient_norm"] == pytest.approx(
-            plain["gradient_norm"], rel=1e-2 if precision == "float32" else 0.2
-        )
+    assert_steps_equal_plain_ones("compilation", device, precision)

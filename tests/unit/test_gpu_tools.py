@@ -228,7 +228,8 @@ def test_a_time_of_a_step_below_zero_is_one_line(tmp_path):
     assert "--step-seconds -1: below 0" in done.stderr
 
 
-def test_what_a_benchmark_had_written_when_it_was_cut_off_comes_home(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("code", "status"), [(-signal.SIGKILL, "cut off"), (1, "failed")])
+def test_what_a_benchmark_had_written_when_it_ended_early_comes_home(code, status, tmp_path, monkeypatch):
     plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cpu")
     plan.results.mkdir(parents=True)
     book = Book(plan.state / "steps.json")
@@ -241,13 +242,13 @@ def test_what_a_benchmark_had_written_when_it_was_cut_off_comes_home(tmp_path, m
             return 0
         report = {"benchmark": "trades_step_cpu", "224 px": {"peer": 1}, "machine": {}, "versions": {}, "commit": "a"}
         (plan.results / "trades_step_cpu.json").write_text(json.dumps(report))
-        return -signal.SIGKILL
+        return code
 
     monkeypatch.setattr("tools.gpu.run._call", killed)
     _do(next(step for step in STEPS if step.name == "step"), plan, book, 100)
     assert [file.name for file in plan.results.iterdir()] == ["gpu-trades-step.json"]
     assert json.loads((plan.results / "gpu-trades-step.json").read_text())["224 px"] == {"peer": 1}
-    assert book.entries["step"]["status"] == "cut off"
+    assert book.entries["step"]["status"] == status
 
 
 def test_what_the_book_says_decides_what_is_done(tmp_path):

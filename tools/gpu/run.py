@@ -136,7 +136,7 @@ def _do(step: Step, plan: Plan, book: Book, seconds: float) -> None:
         seconds = min(seconds, max(meant - book.seconds(step.name) + 30, 60))
     code = _call(plan, step.name, seconds, meanwhile=(lambda: bring(plan, book)) if continues else None)
     status = {0: "done", PARTLY: "partly", -signal.SIGKILL: "cut off"}.get(code, "failed")
-    if status == "cut off" and unadopted(plan):
+    if status in ("cut off", "failed") and unadopted(plan):
         _call(plan, "rest", 30)
     spent = time.monotonic() - started
     if continues and status in ("partly", "cut off"):
@@ -145,7 +145,7 @@ def _do(step: Step, plan: Plan, book: Book, seconds: float) -> None:
 
 
 def unadopted(plan: Plan) -> list[Path]:
-    """Reports of scripts of benchmarks/ that are not among ours, as those of one that was cut off."""
+    """Reports of scripts of benchmarks/ that are not among ours, as those of one that did not end."""
     return sorted(file for file in plan.results.glob("*.json") if not file.name.startswith("gpu-"))
 
 

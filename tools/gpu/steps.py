@@ -284,7 +284,7 @@ def _script(plan: Plan, name: str, arguments: list[str]) -> dict[str, Any]:
 
 
 def rest(plan: Plan, _seconds: float) -> str:
-    """What a script had written when it was cut off, among our results."""
+    """What a script that did not end had written, among our results."""
     return f"{len(_adopted(plan))} kept"
 
 
