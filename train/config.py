@@ -207,7 +207,7 @@ class TrainConfig(Section):
     the first step."""
     capture: Wanted = "auto"
     """The passes as CUDA graphs, held against the plain ones first; `auto` does on CUDA. Seconds, and the GPU no longer
-    waits for a slow processor."""
+    waits for the processor."""
     architecture: Architecture = Architecture()
     loss: LossConfig = LossConfig()
     spatial: SpatialConfig = SpatialConfig()
