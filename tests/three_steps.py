@@ -32,7 +32,7 @@ def three_steps(ranks: Ranks) -> dict[str, torch.Tensor]:
     step.network.train()
     x = torch.rand(8, 3, 32, 32, generator=generator_of(1), dtype=torch.float64)
     y, rows = torch.arange(8) % 2, ranks.rows(8)
-    phase = Phase(1e-3, CONFIG.loss.epsilon, CONFIG.loss.step_size, 1.0)
+    phase = Phase(1e-3, CONFIG.loss.epsilon, CONFIG.loss.step_size, 1.0, full_strength=True)
     weights = dict(step.network.named_parameters())
     losses: dict[str, torch.Tensor] = {}
     for number in range(3):

@@ -23,7 +23,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     best: dict[str, Any]
     """The averaged weights of the best validation so far."""
-    best_robust: float
+    best_score: tuple[float, float]
     stale: int
     """Validations since the best one."""
     fingerprint: str

@@ -1,6 +1,7 @@
 """One TOML, one run: the frozen configuration of `trades-bob train`."""
 
 import tomllib
+from math import sqrt
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -150,7 +151,7 @@ class OptimizerConfig(Section):
     schedule: Literal["cosine", "one_cycle", "steps"] = "cosine"
     """Cosine to zero, one cycle (rise over a quarter, then cosine), or a tenth at each of `decay_epochs`."""
     warmup_epochs: float = Field(default=0.2, ge=0)
-    """Epochs of linear rise of the rate from zero."""
+    """Epochs of linear rise of the rate from zero; `one_cycle` has its own."""
     decay_epochs: tuple[float, ...] = ()
     """Of the schedule `steps`: epochs, counted from 0, from which the rate is a tenth of the one before."""
     clip_norm: float = Field(default=5.0, gt=0)
@@ -169,7 +170,8 @@ class ValidationConfig(Section):
     perturb_steps: int = Field(default=10, ge=1)
     """Steps of the PGD that measures robust accuracy (cross-entropy, random start, epsilon and norm of the loss)."""
     patience: int = Field(default=5, ge=1)
-    """Stop after this many validations without a better robust accuracy."""
+    """Stop after this many validations without a better robust accuracy, of plain cross-entropy natural accuracy; never
+    where `keep` is `last`."""
     keep: Literal["best", "last"] = "best"
     """Whose weights are released: the best validation's, or the last step's, which neither `val` nor patience chose."""
 
@@ -186,7 +188,7 @@ class TrainConfig(Section):
     batch_size: int = Field(default=64, ge=2, le=2**16)
     """Photos a step over all processes."""
     class_balanced: bool = True
-    """Draw as many photos of each class in every step; false draws them as often as the folder holds them."""
+    """Draw as many photos of each class, to within one a step; false draws them as often as the folder holds them."""
     input_size: int = Field(default=224, ge=32, le=512)
     """Side in pixels of what the network sees, and of the bundle."""
     cache_size: int | None = Field(default=None, ge=32, le=1024)
@@ -219,16 +221,32 @@ class TrainConfig(Section):
     def _consistent(self) -> Self:
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes names one twice")
-        if self.class_balanced and self.batch_size % 2:
-            raise ValueError(f"batch_size = {self.batch_size} must be even: half of each class")
+        for name in self.classes:
+            if name in ("", ".", "..", "abstain") or "/" in name or "\\" in name:
+                raise ValueError(f"classes: {name!r} cannot name a folder of photos and an answer")
+        self._reaches_full_strength()
+        widest = sqrt(3) * self.input_size / 4
+        if self.loss.distance == "l_2" and self.loss.epsilon > widest:
+            raise ValueError(
+                f"loss.epsilon = {self.loss.epsilon:g} is out of range: pixels lie in [0, 1], and at "
+                f"{self.input_size} px an l_2 of {widest:.1f} moves each of them by 0.25"
+            )
+        if self.class_balanced and self.batch_size < len(self.classes):
+            raise ValueError(f"batch_size = {self.batch_size} is smaller than the {len(self.classes)} classes")
         if self.validation.photos < len(self.classes):
             photos = self.validation.photos
             raise ValueError(f"validation.photos = {photos} is smaller than the {len(self.classes)} classes")
-        if self.class_balanced and self.batch_size < len(self.classes):
-            raise ValueError(f"batch_size = {self.batch_size} is smaller than the {len(self.classes)} classes")
         if self.weights == "imagenet" and self.start_from is not None:
             raise ValueError("weights and start_from cannot both be given")
         return self
+
+    def _reaches_full_strength(self) -> None:
+        """Else the bundle would name a loss and maps that the run never saw."""
+        ball, epochs = self.loss.natural_epochs + self.loss.epsilon_warmup_epochs, f"epochs = {self.epochs:g}"
+        if self.loss.kind != "natural" and ball >= self.epochs:
+            raise ValueError(f"loss.natural_epochs + loss.epsilon_warmup_epochs = {ball:g} must be less than {epochs}")
+        if self.spatial.warmup_epochs >= self.epochs:
+            raise ValueError(f"spatial.warmup_epochs = {self.spatial.warmup_epochs:g} must be less than {epochs}")
 
     @property
     def stored_size(self) -> int:

@@ -1,33 +1,30 @@
 """The training loop: from a configuration and photos to a bundle. N batch, H height, W width."""
 
-import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from signal import Signals
-from typing import Any
 
-import kornia
 import torch
 from torch import Tensor, nn
 
 from model.architecture import PixelClassifier
-from model.bundle import BundleMetadata, load_bundle, read_metadata, save_bundle
+from model.bundle import BundleMetadata, load_bundle, save_bundle
 from model.console import Report, progress, say, unseen
 from model.decision import calibrate
 from model.errors import ConfigError, DataError, TrainingError
-from model.vision import torchvision
 from train.batches import Batches
-from train.cache import PhotoCache
 from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.config import TrainConfig
 from train.feed import Feed
 from train.folder import held_folder
 from train.pretrained import imagenet_weights
+from train.provenance import fingerprint, provenance, start_sha256
 from train.ranks import ALONE, Ranks, joined, own_device
 from train.schedule import Phase, phase_at
+from train.selection import Selection
 from train.splits import open_split
 from train.step import NotFiniteError, TrainStep
 from train.stop import StopRequest, stop_request
@@ -106,7 +103,8 @@ class Trainer:
         with ranks.one_after_the_first():
             self.photos = open_split(data, "train", config.stored_size, config.classes)
             self.val = open_split(data, "val", config.input_size, config.classes)
-            found = load_checkpoint(out, self._fingerprint()) if resume else None
+            self.fingerprint = fingerprint(config, self.photos, self.val)
+            found = load_checkpoint(out, self.fingerprint) if resume else None
             network = _initial_network(config) if found is None else PixelClassifier(config.architecture, n_classes)
         self.batches = Batches(self.photos.labels, config.batch_size, config.seed, balanced=config.class_balanced)
         self.feed = Feed(self.photos, self.batches.at, device)
@@ -116,8 +114,8 @@ class Trainer:
         self.steps_per_epoch = max(len(self.photos) // config.batch_size, 1)
         self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
         self.step = 0
-        self.best, self.best_robust, self.stale = self.average.network.state_dict(), -1.0, 0
-        self.start_sha256 = _start_sha256(config) if found is None else found.start_sha256
+        self.selection = Selection(config, self.average.network.state_dict())
+        self.start_sha256 = start_sha256(config) if found is None else found.start_sha256
         if resume:
             self._go_on(found)
 
@@ -127,7 +125,7 @@ class Trainer:
         return self.step / self.steps_per_epoch
 
     def run(self, ends_at: float | None = None, checkpoint_every_s: float = CHECKPOINT_EVERY_S) -> bool:
-        """Train until the steps are done or robust accuracy has not risen for `patience` validations.
+        """Train until the steps are done or accuracy has not risen for `patience` validations (train/selection.py).
 
         Or until the clock (`time.monotonic`) has passed `ends_at`: then the answer is False, and the state is saved.
         After SIGTERM or Ctrl-C it is saved too, and TrainingError raised.
@@ -137,7 +135,7 @@ class Trainer:
         every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
         saved_at = time.monotonic()
         with stop_request() as request, progress("training", self.total_steps) as report:
-            while self.step < self.total_steps and self.stale < self.config.validation.patience:
+            while self.step < self.total_steps and not self.selection.exhausted:
                 self._logged_step(log, report)
                 last = self.step == self.total_steps
                 validated = self.step % every == 0 or last
@@ -159,13 +157,13 @@ class Trainer:
                     say(f"time is over after step {self.step} of {self.total_steps}; saved, --resume goes on from here")
                     return False
         if self.step < self.total_steps:
-            say(f"stopped early: no better robust accuracy in {self.stale} validations; the best weights are kept")
+            say(f"stopped early: none better in {self.selection.stale} validations; the best weights are kept")
         return True
 
     def release(self) -> Validation:
         """Write the bundle of the best weights, its threshold calibrated on `val`, the curves and the final table."""
         network = self.average.network
-        network.load_state_dict(self.best)
+        network.load_state_dict(self.selection.best)
         work = validation_work(self.val, len(self.val), self.config.validation.perturb_steps)
         with progress("final table", work) as report:
             # In float32, as it will serve.
@@ -181,7 +179,7 @@ class Trainer:
             input_size=self.config.input_size,
             abstain_below=calibrate(logits, self.config.coverage),
             coverage=self.config.coverage,
-            training=self._provenance(),
+            training=provenance(self.config, self.start_sha256, self.photos, self.val, self.step),
             metrics={"val": {**validation.flat(), "photos": validation.photos, "attacked": validation.attacked}},
         )
         save_bundle(self.out, network, metadata)
@@ -196,8 +194,9 @@ class Trainer:
         self.network.load_state_dict(found.network)
         self.average.network.load_state_dict(found.average)
         self.optimizer.load_state_dict(found.optimizer)
-        self.step, self.stale = found.step, found.stale
-        self.best, self.best_robust = found.best, found.best_robust
+        self.step = found.step
+        kept = self.selection
+        kept.best, kept.best_score, kept.stale = found.best, found.best_score, found.stale
 
     def _asked_to_end(self, ends_at: float | None, request: StopRequest) -> tuple[bool, int]:
         """Whether time is over, and the signal, in any process of the run: they stop after the same step."""
@@ -215,9 +214,8 @@ class Trainer:
             schedule = {name: getattr(phase, name) for name in ("learning_rate", "epsilon", "spatial_share")}
             log.add(self.step, epoch, **figures, **schedule, images_per_s=round(speed, 2))
         shown = {name: f"{value:.3f}" for name, value in figures.items() if "loss_" not in name}
-        report(
-            self.step, epoch=f"{epoch:.2f}", **shown, images_per_s=f"{speed:.1f}", best_robust=f"{self.best_robust:.3f}"
-        )
+        best = f"{self.selection.best_score[0]:.3f}"
+        report(self.step, epoch=f"{epoch:.2f}", **shown, images_per_s=f"{speed:.1f}", best=best)
 
     def _step(self, phase: Phase) -> dict[str, float]:
         """One optimiser step; its figures. Raises TrainingError before a loss that is not finite meets the weights."""
@@ -237,19 +235,8 @@ class Trainer:
         self.ranks.assert_equal([weights, *validation.flat().values()], "the weights and their validation")
         log.add(self.step, self.epoch, **validation.flat())
         say(f"epoch {self.epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
-        robust, full = validation.robust.at_100, self._at_full_strength()
-        if robust > self.best_robust or not full or self.config.validation.keep == "last":
-            self.best = {name: tensor.clone() for name, tensor in self.average.network.state_dict().items()}
-            # While the schedule still rises the latest weights count, and the first ones at full strength beat them.
-            self.best_robust, self.stale = (robust if full else -1.0), 0
-        else:
-            self.stale += 1
-
-    def _at_full_strength(self) -> bool:
-        phase = phase_at(self.config, self.epoch)
-        return phase.spatial_share == 1 and (
-            self.config.loss.kind == "natural" or phase.epsilon == self.config.loss.epsilon
-        )
+        full = phase_at(self.config, self.epoch).full_strength
+        self.selection.see(validation, self.average.network.state_dict(), full_strength=full)
 
     def _measure(
         self, network: nn.Module, attacked: int, *, unmapped: bool = False, report: Report = unseen
@@ -272,32 +259,12 @@ class Trainer:
             network=self.network.state_dict(),
             average=self.average.network.state_dict(),
             optimizer=self.optimizer.state_dict(),
-            best=self.best,
-            best_robust=self.best_robust,
-            stale=self.stale,
-            fingerprint=self._fingerprint(),
+            best=self.selection.best,
+            best_score=self.selection.best_score,
+            stale=self.selection.stale,
+            fingerprint=self.fingerprint,
             start_sha256=self.start_sha256,
         )
-
-    def _fingerprint(self) -> str:
-        # A run whose loss has left the numbers goes on with a lower rate or beta, and without the bundle it began from.
-        changeable: Any = {"threads": True, "start_from": True, "optimizer": {"learning_rate"}, "loss": {"beta"}}
-        parts = (self.config.model_dump_json(exclude=changeable), self.photos.digest, self.val.digest)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    def _provenance(self) -> dict[str, Any]:
-        return {
-            # Not the path of start_from, which says nothing elsewhere, but the hash of what lay there.
-            "config": self.config.model_dump(mode="json", exclude={"start_from"}),
-            "start_from": self.start_sha256,
-            "data": {"train": _described(self.photos), "val": _described(self.val)},
-            "steps": self.step,
-            "versions": {
-                "torch": torch.__version__,
-                "torchvision": torchvision.__version__,
-                "kornia": kornia.__version__,
-            },
-        }
 
 
 def _initial_network(config: TrainConfig) -> PixelClassifier:
@@ -317,12 +284,3 @@ def _initial_network(config: TrainConfig) -> PixelClassifier:
     if config.weights == "imagenet":
         imagenet_weights(network)
     return network
-
-
-def _start_sha256(config: TrainConfig) -> str | None:
-    return read_metadata(config.start_from, config.classes).weights_sha256 if config.start_from else None
-
-
-def _described(photos: PhotoCache) -> dict[str, Any]:
-    counts = torch.bincount(photos.labels, minlength=len(photos.classes)).tolist()
-    return {"sha256": photos.digest, **dict(zip(photos.classes, counts, strict=True))}

@@ -16,16 +16,19 @@ class Phase:
     step_size: float
     spatial_share: float
     """Share in [0, 1] of the maps' full span."""
+    full_strength: bool
+    """Whether maps and ball have their full size."""
 
 
 def phase_at(config: TrainConfig, epoch: float) -> Phase:
     """The settings at `epoch` in [0, config.epochs)."""
-    share = _epsilon_share(config.loss, epoch)
+    share, spatial_share = _epsilon_share(config.loss, epoch), _spatial_share(config.spatial, epoch)
     return Phase(
         learning_rate=config.optimizer.learning_rate * _rate_share(config.optimizer, epoch, config.epochs),
         epsilon=config.loss.epsilon * share,
         step_size=config.loss.step_size * share,
-        spatial_share=_spatial_share(config.spatial, epoch),
+        spatial_share=spatial_share,
+        full_strength=spatial_share == 1 and (share == 1 or config.loss.kind == "natural"),
     )
 
 

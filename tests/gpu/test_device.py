@@ -194,9 +194,9 @@ def test_a_step_on_the_device_moves_the_weights_and_repeats(device):
 
 @on_devices
 def test_a_run_on_the_device_is_broken_off_resumed_and_released(tiny_photos, tmp_path, device):
-    from tests.runs import RUN
+    from tests.runs import run_table
 
-    config = parse_config(RUN | {"epochs": 1, "compilation": "off"}, "test")
+    config = parse_config(run_table(epochs=1, compilation="off"), "test")
     assert train(config, tiny_photos, tmp_path, device=device, minutes=1e-9) is None
     validation = train(config, tiny_photos, tmp_path, device=device, resume=True)
     assert validation is not None

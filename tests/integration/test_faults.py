@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from model.architecture import Architecture, PixelClassifier
 from model.errors import DataError, TrainingError
 from model.vision import torchvision
-from tests.runs import PROGRAM, ROOT, RUN, figures, lines, run, toml
+from tests.runs import PROGRAM, ROOT, figures, lines, run, run_table, toml
 from train import checkpoint, loop
 from train.config import parse_config
 from train.loop import train
@@ -24,7 +24,7 @@ from train.pretrained import imagenet_weights
 
 pytestmark = pytest.mark.integration
 
-SHORT = RUN | {"epochs": 2}
+SHORT = run_table(epochs=2)
 
 
 class Killed(BaseException):

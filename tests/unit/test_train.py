@@ -160,7 +160,6 @@ def test_batches_that_are_not_balanced_hold_what_the_folder_holds():
     shares = [int(labels[batches.at(step)].sum()) for step in range(20)]
     assert sum(shares) == 4 * 30
     assert len(set(shares)) > 1
-    assert parse_config({"epochs": 1, "batch_size": 7, "class_balanced": False}, "test").batch_size == 7
 
 
 def test_augmentation_is_bounded_repeatable_and_varied():
@@ -339,7 +338,15 @@ def test_accuracy_at_80_leaves_out_the_least_confident():
         ({"epochs": 1, "loss": {"epsilon": "eight"}}, "loss.epsilon: 'eight' is neither a number nor a ratio"),
         ({"epochs": -1}, "epochs: "),
         ({}, "epochs: Field required"),
-        ({"epochs": 1, "batch_size": 7}, "batch_size = 7 must be even"),
+        ({"epochs": 1, "batch_size": 2, "classes": ["a", "b", "c"]}, "batch_size = 2 is smaller than the 3 classes"),
+        (
+            {"epochs": 1, "input_size": 32, "loss": {"distance": "l_2", "epsilon": 128}},
+            "loss.epsilon = 128 is out of range",
+        ),
+        ({"epochs": 3, "loss": {"natural_epochs": 2, "epsilon_warmup_epochs": 1}}, "= 3 must be less than epochs = 3"),
+        ({"epochs": 1, "spatial": {"warmup_epochs": 2}}, "spatial.warmup_epochs = 2 must be less than epochs = 1"),
+        ({"epochs": 1, "classes": ["abstain", "bird"]}, "classes: 'abstain' cannot name"),
+        ({"epochs": 1, "classes": ["../x", "bird"]}, "classes: '../x' cannot name"),
         ({"epochs": 1, "seed": 10**30}, "seed: "),
         ({"epochs": 1e308}, "epochs: "),
         ({"epochs": 1, "threads": 100_000}, "threads: "),

@@ -58,8 +58,8 @@ def make_bundle(plan: Plan) -> str:
     trainer = Trainer(config, plan.photos, plan.run, torch.device(plan.device), resume=True)
     if trainer.step == 0:
         raise TrainingError(f"{plan.run}: no step of training was saved, so there is nothing to release")
-    kept = trainer.average.network.state_dict() if config.validation.keep == "last" else trainer.best
-    trainer.best = {
+    kept = trainer.average.network.state_dict() if config.validation.keep == "last" else trainer.selection.best
+    trainer.selection.best = {
         name: tensor.half().to(tensor.dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()
     }
     validation = trainer.release()

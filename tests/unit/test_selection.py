@@ -1,0 +1,52 @@
+"""Which weights a run keeps."""
+
+import pytest
+import torch
+
+from train.config import parse_config
+from train.selection import Selection
+from train.validation import Accuracy, Validation
+
+pytestmark = pytest.mark.unit
+
+
+def selection_of(kind: str, **validation: object) -> Selection:
+    return Selection(parse_config({"epochs": 1, "loss": {"kind": kind}, "validation": validation}, "test"), {})
+
+
+def kept(selection: Selection, seen: list[tuple[float, float]], *, full_strength: bool = True) -> int:
+    """The number of the validation whose weights are kept; each is (natural, robust) accuracy."""
+    for number, (natural, robust) in enumerate(seen):
+        validation = Validation(Accuracy(natural, 1.0), Accuracy(robust, 1.0), 16, 16)
+        selection.see(validation, {"number": torch.tensor(number)}, full_strength=full_strength)
+    return int(selection.best["number"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen", "best"),
+    [
+        ("trades", [(0.5, 0.4), (0.9, 0.3), (0.4, 0.5)], 2),
+        ("madry", [(0.5, 0.0), (0.9, 0.0), (0.7, 0.0)], 1),
+        ("natural", [(0.5, 0.2), (0.9, 0.0), (0.7, 0.3)], 1),
+    ],
+)
+def test_robust_accuracy_decides_then_natural_and_of_plain_cross_entropy_natural_alone(kind, seen, best):
+    assert kept(selection_of(kind), seen) == best
+
+
+def test_a_run_is_exhausted_after_as_many_validations_without_a_better_one():
+    selection = selection_of("trades", patience=2)
+    kept(selection, [(0.5, 0.5), (0.5, 0.5)])
+    assert not selection.exhausted
+    kept(selection, [(0.5, 0.4)])
+    assert selection.exhausted
+
+
+def test_the_last_are_kept_where_that_is_asked_for_and_while_the_schedule_rises():
+    falling = [(0.9, 0.9), (0.5, 0.5), (0.4, 0.4)]
+    last = selection_of("trades", keep="last", patience=1)
+    assert kept(last, falling) == 2
+    assert not last.exhausted
+    rising = selection_of("trades")
+    assert kept(rising, falling, full_strength=False) == 2
+    assert kept(rising, [(0.1, 0.1)]) == 0, "the first ones at full strength beat them"
