@@ -55,7 +55,9 @@ def main() -> None:
     What a file or folder is refused with, wherever it is met, is a line too.
     """
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # the path of a file need not be UTF-8
+        # The path of a file need not be UTF-8, and where stdout is not, it may have letters that stdout lacks.
+        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
     try:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:  # newer typers answer an interrupt with the code alone

@@ -2,13 +2,15 @@
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from model.errors import ConfigError
+from model.console import say
+from model.errors import ConfigError, ImageError
 from model.text import printable
 
 SURROGATE_HELP = "a bundle of your own, whose gradients guide `auto`; may be given more than once"
@@ -88,23 +90,34 @@ def predict(
     bundle: Annotated[Path | None, typer.Option(help="a bundle; without it, the released weights")] = None,
     endpoint: Annotated[str | None, typer.Option(help=ENDPOINT_HELP)] = None,
 ) -> None:
-    """Print a line per picture: path, tab, label. A terminal is shown control characters of a path as escapes."""
+    """Print a line per picture: path, tab, label. A terminal is shown control characters of a path as escapes.
+
+    A file that is no picture is a line on stderr; the others are answered, and the exit code is 2.
+    """
     if bundle is not None and endpoint is not None:
         raise ConfigError("give --bundle or --endpoint, not both")
     if endpoint is not None:
         from attack.oracle import open_client
 
         with open_client(endpoint) as client:
-            for picture in pictures:
-                _print_label(picture, client.predict(picture))
+            _print_labels(pictures, client.predict)
     else:
         from attack.local import LocalOracle, release
 
-        oracle = LocalOracle(bundle or release())
-        for picture in pictures:
-            _print_label(picture, oracle.label_of_file(picture))
+        _print_labels(pictures, LocalOracle(bundle or release()).label_of_file)
 
 
-def _print_label(picture: Path, label: str) -> None:
-    path = printable(str(picture)) if sys.stdout.isatty() else str(picture)
-    print(f"{path}\t{label}", flush=True)
+def _print_labels(pictures: Sequence[Path], label_of: Callable[[Path], str]) -> None:
+    """Exits with 2, in the end, where any file is no picture."""
+    all_read = True
+    for picture in pictures:
+        try:
+            label = label_of(picture)
+        except ImageError as error:
+            say(f"trades-bob: {error}")
+            all_read = False
+            continue
+        path = printable(str(picture)) if sys.stdout.isatty() else str(picture)
+        print(f"{path}\t{label}", flush=True)
+    if not all_read:
+        raise typer.Exit(2)

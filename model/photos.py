@@ -44,10 +44,13 @@ def find_photos(
 
 def _of_class(folder: Path, label: int, classes: tuple[str, ...]) -> list[Photo]:
     directory = folder / classes[label]
-    if not directory.is_dir():
+    try:
+        files = sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    except (FileNotFoundError, NotADirectoryError) as error:
         layout = " and ".join(f"{name}/" for name in classes)
-        raise DataError(f"{directory}: no such folder; photos are laid out as {layout} inside {folder}")
-    files = sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        raise DataError(f"{directory}: no such folder; photos are laid out as {layout} inside {folder}") from error
+    except OSError as error:
+        raise DataError(f"{directory}: {error.strerror}") from error
     if not files:
         raise DataError(f"{directory}: no picture in it ({', '.join(SUFFIXES)})")
     return [Photo(file, label) for file in files]

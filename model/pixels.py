@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,9 +33,12 @@ Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is stricter, and raises rather than 
 
 
 def read_content(path: Path) -> bytes:
-    """The bytes of a picture's file. Raises OSError, and ImageError for more than `MAX_BYTES`."""
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise ImageError(f"the file has {size} bytes; at most {MAX_BYTES} are read")
+    """The bytes of a picture's file. Raises OSError, and ImageError for more than `MAX_BYTES`, a device or a pipe."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # it would be read for ever
+        raise ImageError(f"{path} is no regular file")
+    if status.st_size > MAX_BYTES:
+        raise ImageError(f"the file has {status.st_size} bytes; at most {MAX_BYTES} are read")
     return path.read_bytes()
 
 

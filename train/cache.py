@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from model.console import progress, say
+from model.cpus import usable_cpus
 from model.errors import DataError, ImageError
 from model.files import write_json
 from model.labels import CLASSES
@@ -81,7 +82,8 @@ class PhotoCache:
 def open_cache(folder: Path, size: int, classes: tuple[str, ...] = CLASSES) -> PhotoCache:
     """The cache of a folder's photos at `size`, made first where it is missing or the folder has changed.
 
-    Kept under TRADES_BOB_CACHE (by default ~/.cache/trades-bob). A photo that cannot be decoded is named and left out.
+    Kept under TRADES_BOB_CACHE (by default ~/.cache/trades-bob). A photo that cannot be decoded is named each time and
+    left out; one that could not even be read is tried anew each time.
     Raises DataError when the folder is not laid out as photos are, or a class has none that can be read.
     """
     photos = find_photos(folder, classes=classes)
@@ -97,8 +99,10 @@ def cached(
     classes: tuple[str, ...],
 ) -> PhotoCache:
     """As `open_cache`, for any pictures that lie in `files`; they are asked for where there is no cache yet."""
-    stem = _cache_root() / f"{_state_of(files, size)}-{size}"
+    stem = _cache_root() / f"{_state_of(files, size, classes)}-{size}"
     index = _whole_index(stem, size) or _build(pictures(), size, stem, source)
+    for name, reason in index["left_out"]:
+        say(f"left out: {source / name}: {reason}")
     labels = torch.tensor(index["labels"])
     for label, name in enumerate(classes):
         if not (labels == label).any():
@@ -107,15 +111,21 @@ def cached(
 
 
 def _cache_root() -> Path:
-    return Path(os.environ.get("TRADES_BOB_CACHE") or Path.home() / ".cache" / "trades-bob")
+    try:
+        return Path(os.environ.get("TRADES_BOB_CACHE") or Path.home() / ".cache" / "trades-bob")
+    except RuntimeError as error:
+        raise DataError("there is no home folder to keep decoded photos in; set TRADES_BOB_CACHE") from error
 
 
-def _state_of(files: Iterable[Path], size: int) -> str:
-    """Changes when a file is added, removed, renamed or written anew; costs no reading."""
-    state = hashlib.sha256(str(size).encode())
+def _state_of(files: Iterable[Path], size: int, classes: tuple[str, ...]) -> str:
+    """Changes when a file is added, removed, renamed or written anew, or classes change places; costs no reading.
+
+    A link counts by its own name: the folder that it lies in says what it shows.
+    """
+    state = hashlib.sha256("\0".join([str(size), *classes]).encode())
     for file in files:
         status = file.stat()
-        state.update(os.fsencode(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+        state.update(os.fsencode(f"{file.absolute()}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return state.hexdigest()[:24]
 
 
@@ -130,23 +140,25 @@ def _whole_index(stem: Path, size: int) -> dict[str, Any] | None:
 
 
 def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> dict[str, Any]:
-    """Decode all pictures, and write pixels and index; the index."""
+    """Decode all pictures, and write pixels and index; the index, kept where another try would find the same."""
     kept: list[Picture] = []
+    left_out: list[tuple[str, str]] = []
+    passing = False
     digest = DataDigest()
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_overs(stem.parent)
         with (
             _partial_file(stem) as file,
-            ThreadPoolExecutor(os.cpu_count()) as pool,
+            ThreadPoolExecutor(usable_cpus()) as pool,
             progress(f"decoding {source}", len(pictures)) as report,
         ):
             for start in range(0, len(pictures), CHUNK):  # in chunks, so that decoded photos never pile up in memory
                 chunk = pictures[start : start + CHUNK]
-                for picture, decoded in zip(
-                    chunk, pool.map(lambda one: _decode(one, source, size), chunk), strict=True
-                ):
-                    if decoded is None:
+                for picture, decoded in zip(chunk, pool.map(lambda one: _decode(one, size), chunk), strict=True):
+                    if isinstance(decoded, Exception):
+                        left_out.append((picture.name, str(decoded)))
+                        passing |= isinstance(decoded, OSError)
                         continue
                     content_digest, pixels = decoded
                     file.write(pixels.tobytes())
@@ -156,8 +168,10 @@ def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> 
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(stem.with_suffix(".u8"))
-        index = {"labels": [p.label for p in kept], "names": [p.name for p in kept], "digest": digest.hexdigest()}
-        write_json(stem.with_suffix(".json"), index)
+        labels, names = [p.label for p in kept], [p.name for p in kept]
+        index = {"labels": labels, "names": names, "digest": digest.hexdigest(), "left_out": left_out}
+        if not passing:
+            write_json(stem.with_suffix(".json"), index)
         return index
     except OSError as error:
         raise DataError(
@@ -195,12 +209,12 @@ def _remove_left_overs(folder: Path) -> None:
             path.unlink()
 
 
-def _decode(picture: Picture, source: Path, size: int) -> tuple[str, Pixels] | None:
+def _decode(picture: Picture, size: int) -> tuple[str, Pixels] | ImageError | OSError:
+    """Digest and pixels, or why there are none."""
     try:
         return picture.decode(size)
     except (ImageError, OSError) as error:
-        say(f"left out: {source / picture.name}: {error}")
-        return None
+        return error
 
 
 def _decode_file(path: Path, size: int) -> tuple[str, Pixels]:

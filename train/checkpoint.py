@@ -1,5 +1,6 @@
 """The state of a run on disk, written whole or not at all; read back without running any code from the file."""
 
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from model.errors import DataError, TrainingError
 from model.files import replace_file
 
 FILE = "checkpoint.pt"
+DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:
     buffer = io.BytesIO()
     torch.save(vars(checkpoint), buffer)
     try:
-        replace_file(out / FILE, buffer.getvalue())
+        replace_file(out / FILE, buffer.getvalue() + hashlib.sha256(buffer.getbuffer()).digest())
     except OSError as error:
         raise TrainingError(f"{out / FILE}: {error.strerror}") from error
 
@@ -62,10 +64,20 @@ def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:
     if not file.exists():
         return None
     try:
+        content = _intact(file.read_bytes())
         # weights_only: tensors and plain containers alone, no code.
-        checkpoint = Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
+        checkpoint = Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except Exception as error:
-        raise DataError(f"{file}: not a checkpoint that this version can read; move it away to start anew") from error
+        line = f"{file}: damaged, or not a checkpoint that this version can read; move it away to start anew"
+        raise DataError(line) from error
     if checkpoint.fingerprint != fingerprint:
         raise DataError(f"{file}: of a run with another configuration or other photos; choose another --out")
     return checkpoint
+
+
+def _intact(content: bytes) -> bytes:
+    """What torch wrote, without the SHA-256 behind it. Raises ValueError where they differ: torch checks none."""
+    written, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    if hashlib.sha256(written).digest() != digest:
+        raise ValueError("its SHA-256 is another")
+    return written

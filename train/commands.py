@@ -59,7 +59,7 @@ def release(
     photos: Annotated[
         list[Path], typer.Option(help="Folder with bicycle/ and bird/ whose labels must stay; repeatable.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the bundle to ship.")] = Path("model/release"),
+    out: Annotated[Path, typer.Option(help="Folder for the bundle to ship; a bundle there is replaced.")],
     calibrate: Annotated[
         Path | None, typer.Option(help="Set the threshold anew, on this folder's photos, clean and corrupted.")
     ] = None,

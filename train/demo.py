@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from model.labels import ABSTAIN, CLASSES
 from model.photos import Photo, find_photos
 from train.config import RECIPES, read_config
 from train.loop import train
-from train.synthetic.writer import partial_of, synthesize
+from train.synthetic.writer import synthesize
 from train.watch import CURVES_FILE
 
 REPORT_FILE: Final = "index.html"
@@ -36,8 +36,8 @@ FIGURES_FILE: Final = "demo.json"
 READY_WITHIN_S: Final = 120.0
 PER_CLASS: Final = {"train": 1200, "val": 80, "test": 80}
 """Pictures drawn for each class; each split has a seed of its own, so `test` is unseen."""
-MADE: Final = ("pictures", "bundle", "attack", FIGURES_FILE, REPORT_FILE)
-"""All that it leaves in its folder."""
+MARKER: Final = ".trades-bob-demo"
+"""Says that a folder is a demo's own, and may be replaced by the next."""
 ATTACKED: Final = 6
 QUERIES: Final = 1500
 SHOWN: Final = 24
@@ -107,21 +107,16 @@ def serve(bundle: Path) -> Iterator[str]:
 
 
 def _make_room(out: Path) -> None:
-    """An earlier demo is replaced; a folder that holds anything a demo does not make is left alone."""
-    if not out.exists():
-        return
-    unfinished = [partial_of(out / split).name for split in PER_CLASS]
-    foreign = [*_others(out, MADE), *_others(out / "pictures", [*PER_CLASS, *unfinished])]
-    if foreign:
-        raise DataError(f"{foreign[0]}: not of an earlier demo; choose another --out")
-    shutil.rmtree(out)
-
-
-def _others(folder: Path, known: Collection[str]) -> list[Path]:
-    """What lies in the folder under other names; a file in its place."""
-    if not folder.is_dir():
-        return [folder] if folder.exists() else []
-    return [path for path in sorted(folder.iterdir()) if path.name not in known]
+    """A new folder, marked as a demo's. An earlier demo is replaced; a folder without the mark is left alone."""
+    try:
+        if (out / MARKER).is_file():
+            shutil.rmtree(out)
+        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise DataError(f"{out}: not of an earlier demo; choose another --out")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MARKER).touch()
+    except OSError as error:
+        raise DataError(f"{out}: {error.strerror}; choose another --out") from error
 
 
 def _free_port() -> int:

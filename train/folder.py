@@ -41,7 +41,10 @@ def _make(out: Path) -> None:
 
 def _locked(out: Path) -> BinaryIO:
     """A file whose lock the system lets go of when it is closed or its process ends, however that is."""
-    file = (out / LOCK_FILE).open("ab")
+    try:
+        file = (out / LOCK_FILE).open("ab")
+    except PermissionError as error:
+        raise DataError(f"{out}: nothing can be written there: {error.strerror}; choose another --out") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -16,6 +16,7 @@ from model.decision import calibrate, confidence
 from model.errors import BundleError, ConfigError, DataError
 from model.metadata import BundleMetadata, read_metadata
 from train.cache import open_cache
+from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.validation import accuracy, natural_logits, network_logits
 
 BATCH = 50
@@ -32,6 +33,8 @@ def release(
     runs with the same start, whose weights are averaged with this one's; it needs `calibrate_on`. The weights are
     float32 again once loaded. Raises DataError, and leaves nothing in `out`, when a label changes.
     """
+    if out.exists() and (not out.is_dir() or (out / CHECKPOINT_FILE).exists()):
+        raise DataError(f"{out}: a file, or the folder of a run; choose another --out")
     classifier = averaged(bundle, average_with) if average_with else load_bundle(bundle)
     halved = copy.deepcopy(classifier)
     _halve(halved)
@@ -93,7 +96,7 @@ def _calibrated(classifier: Classifier, folder: Path) -> BundleMetadata:
         "natural_at_80": found.at_80,
         "answered": (confidence(logits) >= threshold).float().mean().item(),
     }
-    val = metadata.metrics.get("val", {}) | {name: round(value, 4) for name, value in figures.items()}
+    val = (metadata.metrics.get("val") or {}) | {name: round(value, 4) for name, value in figures.items()}
     return metadata.model_copy(update={"abstain_below": threshold, "metrics": metadata.metrics | {"val": val}})
 
 

@@ -1,7 +1,6 @@
 """`trades-bob data verify`: are these folders of photos fit to train and to measure on?"""
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from model.console import progress
+from model.cpus import usable_cpus
 from model.errors import DataError, ImageError
 from model.labels import CLASSES
 from model.photos import SUFFIXES, Photo
@@ -143,7 +143,7 @@ def _split_names(folder: Path) -> tuple[list[str], list[Finding]]:
 def _look_at(folder: Path, name: str) -> list[Look]:
     photos = [Photo(file, label) for label in range(len(CLASSES)) for file in _files(folder / name / CLASSES[label])]
     looks = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool, progress(f"reading {name}", len(photos)) as report:
+    with ThreadPoolExecutor(usable_cpus()) as pool, progress(f"reading {name}", len(photos)) as report:
         for look in pool.map(lambda photo: _look(folder, photo), photos):
             looks.append(look)
             report(len(looks))

@@ -76,12 +76,20 @@ class Events:
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """The whole lines of OUT/metrics.jsonl; a last line that a kill cut off is left out."""
+    """The whole lines of OUT/metrics.jsonl; what a kill cut off or a disk has spoilt is left out."""
     file = out / METRICS_FILE
     if not file.exists():
         return []
-    lines = file.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line.startswith("{") and line.endswith("}")]
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    return [figures for line in lines[:-1] if (figures := _figures(line)) is not None]
+
+
+def _figures(line: str) -> dict[str, Any] | None:
+    try:
+        figures = json.loads(line)
+    except ValueError:
+        return None
+    return figures if isinstance(figures, dict) and {"step", "epoch"} <= figures.keys() else None
 
 
 def draw_curves(out: Path) -> None:

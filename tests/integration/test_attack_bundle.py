@@ -100,5 +100,8 @@ def test_predict_prints_path_tab_label(bundle, labelled):
     (first, *_) = sorted((labelled / "bird").iterdir())
     done = _trades_bob("predict", str(first), "--bundle", str(bundle))
     assert (done.returncode, done.stdout) == (0, f"{first}\tbird\n")
-    missing = _trades_bob("predict", "none.png", "--bundle", str(bundle))
-    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    missing = _trades_bob("predict", "none.png", "/dev/zero", str(first), "--bundle", str(bundle))
+    assert (missing.returncode, missing.stdout) == (2, f"{first}\tbird\n"), "the others are answered"
+    no_file, no_picture = missing.stderr.splitlines()
+    assert no_file == "trades-bob: none.png: No such file or directory"
+    assert no_picture == "trades-bob: /dev/zero is no regular file"

@@ -1,5 +1,6 @@
 """What goes wrong while a run goes on: each ends in one clear line, and `--resume` goes on to the same bits."""
 
+import errno
 import os
 import resource
 import shutil
@@ -17,10 +18,12 @@ from model.architecture import Architecture, PixelClassifier
 from model.errors import DataError, TrainingError
 from model.vision import torchvision
 from tests.runs import PROGRAM, ROOT, figures, lines, run, run_table, toml
-from train import checkpoint, loop
+from train import cache, checkpoint, loop
+from train.cache import open_cache
 from train.config import parse_config
 from train.loop import train
 from train.pretrained import imagenet_weights
+from train.watch import read_metrics
 
 pytestmark = pytest.mark.integration
 
@@ -218,19 +221,23 @@ def test_an_overflowed_statistic_reaches_no_checkpoint(tmp_path):
     network = PixelClassifier(Architecture(backbone="resnet18"))
     network.backbone.bn1.running_var.fill_(float("inf"))
     state = network.state_dict()
-    broken = checkpoint.Checkpoint(5, state, state, {}, state, 0.5, 0, "run")
+    broken = checkpoint.Checkpoint(5, state, state, {}, state, (0.5, 0.5), 0, "run")
     with pytest.raises(TrainingError, match=r"backbone.bn1.running_var is not finite after step 5"):
         checkpoint.save_checkpoint(tmp_path, broken)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-def test_a_broken_checkpoint_is_one_line(content, config, finished, tiny_photos, tmp_path):
-    whole = (finished / "checkpoint.pt").read_bytes()
-    (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(
-        DataError, match=r"checkpoint.pt: not a checkpoint that this version can read; move it away to start"
-    ):
+def one_bit_off(whole: bytes) -> bytes:
+    at = len(whole) // 2
+    return whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda _: b"", lambda _: b"no checkpoint", lambda whole: whole[: len(whole) // 2], one_bit_off]
+)
+def test_a_broken_checkpoint_is_one_line(spoil, config, finished, tiny_photos, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(spoil((finished / "checkpoint.pt").read_bytes()))
+    with pytest.raises(DataError, match=r"checkpoint.pt: damaged, or not a checkpoint .*; move it away to start anew"):
         train(config, tiny_photos, tmp_path, resume=True)
 
 
@@ -243,8 +250,46 @@ def test_pictures_that_cannot_be_read_are_named_and_skipped(config, tiny_photos,
     (birds / "002.png").write_text("<html>404</html>")
     train(config, data, tmp_path / "out")
     said = capfd.readouterr().err
+    open_cache(data / "train", config.stored_size)
+    again = capfd.readouterr().err
     for name in ("000.png", "001.png", "002.png"):
         assert f"left out: {birds / name}: " in said
+        assert f"left out: {birds / name}: " in again, "decoded photos are kept, and what is left out too"
+
+
+def test_a_picture_that_could_not_be_read_once_is_tried_again(tiny_photos, tmp_path, monkeypatch):
+    data = shutil.copytree(tiny_photos / "val", tmp_path / "data")
+    read, unread = cache.read_content, data / "bird" / "000.png"
+
+    def failing(path):
+        if path == unread:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(cache, "read_content", failing)
+    assert f"bird/{unread.name}" not in open_cache(data, 32).names
+    monkeypatch.setattr(cache, "read_content", read)
+    assert f"bird/{unread.name}" in open_cache(data, 32).names
+
+
+def test_a_link_that_changes_its_class_changes_its_label(tiny_photos, tmp_path):
+    for number, file in enumerate(sorted((tiny_photos / "val").rglob("*.png"))):
+        link = tmp_path / file.parent.name / f"{number}.png"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(file)
+    before = open_cache(tmp_path, 32)
+    moved = next((tmp_path / "bicycle").iterdir())
+    moved.rename(tmp_path / "bird" / moved.name)
+    after = open_cache(tmp_path, 32)
+    assert after.labels.sum() == before.labels.sum() + 1
+    assert after.digest != before.digest
+    assert open_cache(tmp_path, 32, ("bird", "bicycle")).labels.sum() == (after.labels == 0).sum()
+
+
+def test_lines_that_a_disk_has_spoilt_do_not_keep_a_run_from_going_on(tmp_path):
+    spoilt = b'{"step": 1, "epoch": 0.1}\n{"step": 2, garbage}\n{"a": 1}\n\xff\n3\n{"step"'
+    (tmp_path / "metrics.jsonl").write_bytes(spoilt)
+    assert read_metrics(tmp_path) == [{"step": 1, "epoch": 0.1}]
 
 
 def test_imagenet_weights_come_from_the_cache_or_say_why_not(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The command line: exit codes, one line for a mistake, and that every command in the documents is real."""
 
 import json
+import os
 import re
 import resource
 import shlex
@@ -57,6 +58,9 @@ def test_every_documented_command_parses(line):
         (["train", ".", "--data", "d", "--out", "x"], "trades-bob: .: Is a directory\n"),
         (["predict", "photo.jpg", "--bundle", "nowhere"], "nowhere/bundle.json: no such file"),
         (["serve", "--bundle", "nowhere"], "nowhere: no bundle there"),
+        (["release", "b", "--photos", "p"], "Missing option '--out'"),
+        (["release", "b", "--photos", "p", "--out", "/dev/null"], "/dev/null: a file, or the folder of a run"),
+        (["data", "synthesize", "--out", ".", "--per-class", "1"], ". is the folder you stand in"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkeypatch, capfd):
@@ -90,6 +94,13 @@ def test_the_folder_of_a_json_file_is_made_and_what_cannot_be_made_is_one_line(
 
 def _limited(bytes_: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+
+
+def test_a_path_that_the_terminal_has_no_letters_for_is_shown_by_escapes():
+    script = "import trades_bob; trades_bob.app = lambda **_: print('\u03a9'); trades_bob.main()"
+    latin = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=latin, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\\u03a9\n", "")
 
 
 def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing(tiny_photos, tmp_path):

@@ -1,7 +1,6 @@
 """Write synthetic pictures as an `ImageFolder`, with all cores; the folder appears whole or not at all."""
 
 import multiprocessing
-import os
 import shutil
 import signal
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from model.console import progress
+from model.cpus import usable_cpus
 from model.errors import DataError, TrainingError
 from model.labels import CLASSES
 from train.synthetic.scene import render
@@ -60,6 +60,8 @@ def _check(out: Path, per_class: int, size: int, seed: int) -> None:
         raise DataError(f"--size must be {low} to {high} pixels, not {size}")
     if seed < 0:
         raise DataError(f"--seed must be 0 or more, not {seed}")
+    if out.resolve() == Path.cwd():
+        raise DataError(f"{out} is the folder you stand in; name a new folder for the pictures")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is not empty; name a new folder for the pictures")
 
@@ -82,15 +84,10 @@ def _draw_all(folder: Path, per_class: int, size: int, seed: int) -> None:
     context = multiprocessing.get_context("spawn")
     with (
         progress("drawing pictures", len(jobs)) as report,
-        ProcessPoolExecutor(min(len(jobs), _cores()), context, _leave_interrupts) as pool,
+        ProcessPoolExecutor(min(len(jobs), usable_cpus()), context, _leave_interrupts) as pool,
     ):
         for done, _ in enumerate(pool.map(_draw, jobs, chunksize=8), 1):
             report(done)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _leave_interrupts() -> None:
