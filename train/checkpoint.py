@@ -12,7 +12,7 @@ from model.errors import DataError, TrainingError
 from model.files import replace_file
 
 FILE = "checkpoint.pt"
-DIGEST_BYTES = 32
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Checkpoint:
 
 
 def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:
-    """Replace OUT/checkpoint.pt.
+    """Replace OUT/checkpoint.pt: what torch writes, and behind it the SHA-256 of that, which torch passes over.
 
     Raises TrainingError, one line, when the disk does not take it or a weight or statistic is not finite: a finite loss
     may come of a network whose statistics have overflowed.
@@ -64,9 +64,9 @@ def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:
     if not file.exists():
         return None
     try:
-        content = _intact(file.read_bytes())
+        _check(file)
         # weights_only: tensors and plain containers alone, no code.
-        checkpoint = Checkpoint(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        checkpoint = Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:
         line = f"{file}: damaged, or not a checkpoint that this version can read; move it away to start anew"
         raise DataError(line) from error
@@ -75,9 +75,8 @@ def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:
     return checkpoint
 
 
-def _intact(content: bytes) -> bytes:
-    """What torch wrote, without the SHA-256 behind it. Raises ValueError where they differ: torch checks none."""
-    written, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
-    if hashlib.sha256(written).digest() != digest:
-        raise ValueError("its SHA-256 is another")
-    return written
+def _check(file: Path) -> None:
+    """Raises ValueError where what torch wrote has not the SHA-256 that lies behind it: torch itself checks none."""
+    content = memoryview(file.read_bytes())
+    if hashlib.sha256(content[:-DIGEST_BYTES]).digest() != content[-DIGEST_BYTES:]:
+        raise ValueError("cut short or altered")
