@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -44,6 +45,8 @@ def attack(
 
     if attack not in ATTACKS:
         raise ConfigError(f"no attack is called {attack!r}; there are {', '.join(ATTACKS)}")
+    if not isfinite(max_l2):
+        raise ConfigError(f"--max-l2 is {max_l2}; give a number, such as 10 at 224 pixels")
     if spatial not in ("random", "none"):
         raise ConfigError(f"--spatial is {spatial!r}; it is random or none")
     if (endpoint is None) == (bundle is None):

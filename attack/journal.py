@@ -89,7 +89,8 @@ class Journal:
             if value is None:
                 break
             if good == 0 and value.get("run") != json.loads(json.dumps(run)):
-                raise ConfigError(f"{self.path}: of a run with other settings, photos or weights; leave out --resume")
+                other = "with other settings, photos or weights, or against another endpoint"
+                raise ConfigError(f"{self.path}: of a run {other}; leave out --resume")
             self._take(value)
             good += len(line)
         self._file.truncate(good)

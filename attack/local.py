@@ -15,7 +15,8 @@ class LocalOracle:
     def __init__(self, bundle: Path, kind: Kind = "auto", device: str = "auto", threads: int | None = None) -> None:
         self.runtime = open_runtime(bundle, kind, device, threads)
         self.max_batch = max(64, *self.runtime.batch_sizes)
-        self.identity = self.runtime.metadata.weights_sha256
+        metadata = self.runtime.metadata
+        self.identity = f"{metadata.weights_sha256} abstains below {metadata.abstain_below}"
         self.input_size = self.runtime.input_size
 
     def labels(self, pixels: Pixels) -> list[str]:

@@ -21,7 +21,7 @@ class Oracle(Protocol):
 
     @property
     def identity(self) -> str | None:
-        """Hash of the weights, where it is known."""
+        """What answers, so that no run goes on with another: the hash of its weights, or how it is reached."""
 
     @property
     def slots(self) -> int:
@@ -45,7 +45,7 @@ class RemoteOracle:
         self.client = client
         self.input_size, self.max_batch = client.info.input_size, client.info.max_batch
         weights = client.info.raw.get("weights_sha256")
-        self.identity = weights if isinstance(weights, str) else None
+        self.identity = weights if isinstance(weights, str) else client.described
         self.max_slots = client.pace.max_slots
 
     @property

@@ -39,8 +39,8 @@ class Store:
         """Write the pair of PNGs of an adversarial; paths relative to the folder."""
         assert outcome.adversarial is not None
         assert outcome.original is not None
-        stem = Path(outcome.name).with_suffix(".png")
-        files = {"file": Path("adversarial") / stem, "original": Path("original") / stem}
+        name = outcome.name + ".png"  # behind the whole name: `0.jpg` may lie beside `0.png`
+        files = {"file": Path("adversarial") / name, "original": Path("original") / name}
         for key, pixels in (("file", outcome.adversarial), ("original", outcome.original)):
             (self.out / files[key]).parent.mkdir(parents=True, exist_ok=True)
             replace_file(self.out / files[key], png_bytes(pixels))

@@ -60,7 +60,8 @@ def read_report(folder: Path) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: not a readable report of `trades-bob evaluate`") from error
-    if not isinstance(report, dict) or report.get("version") != REPORT_VERSION:
+    parts = {"settings", "photos", "model", "attacks"}
+    if not isinstance(report, dict) or report.get("version") != REPORT_VERSION or not parts <= report.keys():
         raise DataError(f"{file}: not a report that this version reads")
     return report
 
@@ -90,8 +91,8 @@ def save_limit_shots(out: Path, results: Mapping[str, Result]) -> list[Shot]:
 
 
 def limit_file(out: Path, photo: str, kind: str) -> Path:
-    """Where such a picture lies: `bird/0001.jpg` -> `at_the_limit/bird-0001.after.png`."""
-    return out / AT_THE_LIMIT / f"{photo.replace('/', '-').rsplit('.', 1)[0]}.{kind}.png"
+    """Where such a picture lies: `bird/0001.jpg` -> `at_the_limit/bird-0001.jpg.after.png`."""
+    return out / AT_THE_LIMIT / f"{photo.replace('/', '-')}.{kind}.png"
 
 
 def _pairs(shots: Sequence[Shot], beside: Path | None) -> list[dict[str, Any]]:

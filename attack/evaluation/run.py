@@ -43,12 +43,14 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
     The report is on disk after every row, and the page is drawn even if a row fails or the user ends it: what was
     finished is not lost.
     """
-    from attack.evaluation.page import write_page  # noqa: PLC0415  (the page is drawn last)
+    from attack.evaluation.page import read_report, write_page  # noqa: PLC0415  (the page is drawn last)
 
     photos = all_photos(Path(settings.images), settings.seed)
     chosen = photos[: settings.limit]
     for name in settings.attacks or ():
         asked_for(name)  # a slip of the pen should not wait for the model to load
+    if beside is not None:
+        read_report(beside)  # nor a wrong path until the page is made
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         subject = open_subject(settings, stack)

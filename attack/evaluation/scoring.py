@@ -133,6 +133,7 @@ def risk_coverage(logits: Logits, labels: Labels) -> list[tuple[float, float]]:
     """The curve (coverage, risk): one point a distinct confidence, risk = errors / covered at that threshold."""
     certainty, mistakes = confidence(logits), wrong(logits, labels)
     order = np.argsort(-certainty, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(certainty[order]) != 0, True)) + 1
+    ranked = certainty[order]  # compared, not subtracted: an answer that is not finite has a confidence of -inf
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) + 1
     errors = np.cumsum(mistakes[order])[ends - 1]
     return [(int(end) / len(order), int(error) / int(end)) for end, error in zip(ends, errors, strict=True)]

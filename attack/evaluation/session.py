@@ -122,9 +122,13 @@ class Session:
         return objective(logits, y) > 0
 
     def badness(self, logits: Tensor, y: Tensor) -> Tensor:
-        """(N,) how bad an answer is: the wrong logit, as confidence; minus infinity where the answer is not wrong."""
+        """(N,) how bad an answer is: the wrong logit, as confidence; minus infinity where the answer is not wrong.
+
+        Plus infinity where it is wrong for not being finite.
+        """
         _, wrong_logit = split(logits, y)
-        return wrong_logit.where(self.wrong(logits, y), torch.full_like(wrong_logit, -torch.inf))
+        wrong_logit = wrong_logit.where(logits.isfinite().all(dim=1), torch.inf)
+        return wrong_logit.where(self.wrong(logits, y), -torch.inf)
 
     def ask_in_full_batches(self, pictures: Iterable[Tensor]) -> Tensor:
         """Any number of (M, 3, S, S) -> (sum of M, 2): asked as they come, a full batch at a time."""

@@ -127,7 +127,10 @@ class CallableSubject(Subject):
 
     def _answer(self, x: Tensor) -> Tensor:
         pictures = np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy(), dtype=np.float32)
-        logits = np.asarray(self.function(pictures))
+        try:
+            logits = np.asarray(self.function(pictures))
+        except Exception as error:
+            raise ConfigError(f"{self.reference}: raised {type(error).__name__}: {error}") from error
         if logits.shape != (len(x), 2) or logits.dtype.kind != "f":
             found = f"{logits.dtype} {logits.shape}"
             raise ConfigError(
@@ -185,6 +188,8 @@ def find_callable(name: str) -> Callable[[npt.NDArray[np.float32]], Any]:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
         raise ConfigError(f"--callable {name!r}: {error}; run this in the module's folder") from error
+    except Exception as error:  # the module's own
+        raise ConfigError(f"--callable {name!r}: importing it raised {type(error).__name__}: {error}") from error
     for part in function_name.split("."):
         found = getattr(found, part, None)
     if not callable(found):

@@ -4,6 +4,7 @@ P photos of a chunk, K variants, S side.
 """
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,7 +155,7 @@ class Spatial:
             "dxs_px": self.grid.dxs_px,
             "dys_px": self.grid.dys_px,
             "wrong": self.wrong.tolist(),
-            "mean_margin": [round(float(value), 6) for value in self.margins / self.n],
+            "mean_margin": [round(value, 6) if isfinite(value) else None for value in (self.margins / self.n).tolist()],
             "n": self.n,
         }
 

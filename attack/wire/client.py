@@ -113,6 +113,11 @@ class Client(Connection):
             self._info = read_info(self.send(self.http.build_request("GET", self.url + "/info")))
         return self._info
 
+    @property
+    def described(self) -> str:
+        """What a run on an endpoint that does not tell its weights is told from another by."""
+        return self.url
+
     def predict(self, picture: Picture) -> str:
         """The label of one picture; a file is sent as it is, the endpoint resizes it."""
         content, content_type = encoded(picture)

@@ -20,6 +20,7 @@ import base64
 import io
 import json
 import os
+import re
 import string
 import tomllib
 from pathlib import Path
@@ -36,6 +37,7 @@ from model.labels import ABSTAIN, CLASSES, LABELS
 from model.pixels import Pixels, load_square
 
 IMAGE_MARK = "{image}"
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class _Strict(BaseModel):
@@ -50,7 +52,7 @@ class Request(_Strict):
     field: str = "image"
     """Multipart: the name of the file's field."""
     body: dict[str, Any] = {"image": IMAGE_MARK}
-    """Base64 JSON: the body; the string `{image}` in it is replaced by the picture."""
+    """Base64 JSON: the body; `{image}` in its strings is replaced by the picture."""
     encoding: Literal["png", "bmp"] = "png"
     """File format; both are lossless."""
     headers: dict[str, str] = {}
@@ -64,6 +66,13 @@ class Request(_Strict):
             raise ValueError(
                 f"encoding {encoding!r} is lossy: the endpoint would classify other pixels; use png or bmp"
             )
+        return value
+
+    @field_validator("body")
+    @classmethod
+    def _holds_the_picture(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if _filled(value, "") == value:
+            raise ValueError(f"no string in it holds {IMAGE_MARK}, so no picture would be sent")
         return value
 
 
@@ -125,10 +134,15 @@ class ForeignClient(Connection):
 
     def __init__(self, endpoint: Endpoint, **options: Any) -> None:
         self.endpoint = endpoint
-        headers = {name: _expanded(value) for name, value in endpoint.request.headers.items()}
+        headers = {name: _header(name, value) for name, value in endpoint.request.headers.items()}
         super().__init__(checked_url(endpoint.url), headers=headers, **({"max_slots": 16} | options))
         self.info = Info(endpoint.input_size, 1, {})
         self._names = {name: label for label, names in endpoint.labels.items() for name in names}
+
+    @property
+    def described(self) -> str:
+        """All that the file says: what a run on it is told from another by."""
+        return self.endpoint.model_dump_json()
 
     def predict(self, picture: Picture) -> str:
         """The label of one picture; whatever it is, it goes over the wire as a lossless file of the square."""
@@ -159,13 +173,21 @@ class ForeignClient(Connection):
     def _label(self, response: httpx.Response) -> str:
         try:
             value = _pointed(raise_for_status(response).json(), self.endpoint.answer.label)
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             place = self.endpoint.answer.label
             raise EndpointError(f"{self.url}: no label at {place!r} of the answer {response.text[:120]!r}") from error
         name = value if isinstance(value, str) else json.dumps(value)
         if name not in self._names and self.endpoint.other == "error":
             raise EndpointError(f"{self.url}: answered {name[:80]!r}, which the file's [labels] does not list")
         return self._names.get(name, ABSTAIN)
+
+
+def _header(name: str, value: str) -> str:
+    """The value with its variables; what cannot stand in a request is a ConfigError."""
+    expanded = _expanded(value)
+    if not _TOKEN.fullmatch(name) or not expanded.isascii() or not expanded.isprintable():
+        raise ConfigError(f"request.headers: {name!r} is no name of a header, or its value is not printable ASCII")
+    return expanded
 
 
 def _expanded(value: str) -> str:
@@ -182,7 +204,7 @@ def _filled(body: Any, picture: str) -> Any:
         return {key: _filled(value, picture) for key, value in body.items()}
     if isinstance(body, list):
         return [_filled(value, picture) for value in body]
-    return picture if body == IMAGE_MARK else body
+    return body.replace(IMAGE_MARK, picture) if isinstance(body, str) else body
 
 
 def _pointed(value: Any, pointer: str) -> Any:

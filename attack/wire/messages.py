@@ -92,7 +92,7 @@ def raise_for_status(response: httpx.Response) -> httpx.Response:
     try:
         problem = response.json()
         words = problem.get("detail") or problem.get("title") or ""
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         words = response.text[:200]
     refused = response.is_client_error and response.status_code not in NOT_OF_THE_PICTURE
     kind = RefusedError if refused else EndpointError
@@ -121,7 +121,7 @@ def _checked(response: httpx.Response, label: object) -> str:
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
         answer = raise_for_status(response).json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of brackets nested without end
         raise EndpointError(f"{response.url}: the answer is no JSON") from error
     if not isinstance(answer, dict):
         raise EndpointError(f"{response.url}: the answer is no JSON object")

@@ -48,6 +48,7 @@ def attacked(url: str, pictures: Path, out: Path, resume: bool = False, timeout_
 
 
 def test_every_png_is_answered_wrongly_and_measures_what_the_results_say(pictures, tmp_path):
+    (pictures / "bird/1.png").rename(pictures / "bird/0.bmp")  # a picture of its own under the same stem
     with serving(brightness_rule, SIDE) as server:
         results = attacked(server.url, pictures, tmp_path / "out", max_queries=300, spatial="none")
         written = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -124,6 +125,17 @@ def test_killed_and_resumed(pictures, tmp_path):
         assert not (tmp_path / "out" / "results.json").exists()
         resumed = attacked(server.url, pictures, tmp_path / "out", resume=True, **settings)
     assert resumed == whole
+
+
+def test_a_run_does_not_go_on_with_another_endpoint(pictures, tmp_path):
+    """One that tells no weights is known by its address."""
+    for number in range(2):
+        with serving(brightness_rule, SIDE) as server:
+            if number == 0:
+                attacked(server.url, pictures, tmp_path / "out", max_queries=20, spatial="none")
+                continue
+            with pytest.raises(ConfigError, match="against another endpoint"):
+                attacked(server.url, pictures, tmp_path / "out", resume=True, max_queries=20, spatial="none")
 
 
 def test_photos_whose_names_are_not_utf_8_are_attacked_and_told_as_others(pictures, tmp_path):

@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attack.campaign import Campaign
 from attack.evaluation.report import EvaluationSettings
 from attack.evaluation.run import evaluate
+from attack.oracle import RemoteOracle
+from attack.settings import Settings
+from attack.wire.client import Client
+from tests.toy_endpoint import brightness_rule, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -63,15 +68,36 @@ def chromium(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
-@pytest.mark.parametrize("width", [360, 500, 1280])
-def test_nothing_sticks_out(page, tmp_path, width):
+@pytest.fixture(scope="module")
+def attack_page(tiny_photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("attack")
+    with serving(brightness_rule, 32) as server, Client(server.url) as client:
+        settings = Settings("cgba", 60, 100.0, spatial="none", limit=4, surrogates=["0123456789abcdef" * 4])
+        Campaign(RemoteOracle(client), tiny_photos / "val", settings, out).run(server.url + "/" + "long" * 40)
+    return out / "index.html"
+
+
+def measured_in_a_frame(page, tmp_path, width):
     """Chromium's windows are at least 500 wide; a frame may be as narrow as a phone."""
     framed = tmp_path / "framed.html"
     framed.write_text(FRAME.format(width=width, page=html.escape(page.read_text(), quote=True)))
     dom = chromium("--window-size=1400,1600", "--virtual-time-budget=5000", "--dump-dom", framed.as_uri())
     title = re.search(r"<title>([\d.]+(?: [\d.]+)*)</title>", dom)
     assert title is not None, dom[:300]
-    scroll_width, client_width, pictures, broken, smallest = map(float, title[1].split())
+    return map(float, title[1].split())
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_sticks_out_of_an_attacks_page(attack_page, tmp_path, width):
+    scroll_width, client_width, _, broken, _ = measured_in_a_frame(attack_page, tmp_path, width)
+    assert client_width == width
+    assert scroll_width <= client_width
+    assert broken == 0
+
+
+@pytest.mark.parametrize("width", [360, 500, 1280])
+def test_nothing_sticks_out(page, tmp_path, width):
+    scroll_width, client_width, pictures, broken, smallest = measured_in_a_frame(page, tmp_path, width)
     assert client_width == width
     assert scroll_width <= client_width
     assert pictures >= 8

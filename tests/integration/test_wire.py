@@ -299,7 +299,7 @@ def _foreign(tmp_path: Path, text: str, handle) -> ForeignClient:
 REQUESTS = {
     "multipart": '[request]\nformat = "multipart"\nfield = "photo"\n',
     "raw": '[request]\nformat = "raw"\nencoding = "bmp"\n',
-    "base64-json": '[request]\nformat = "base64-json"\nbody = { instances = [ { b64 = "{image}" } ] }\n',
+    "base64-json": '[request]\nformat = "base64-json"\nbody = { instances = [ { b64 = "data:;base64,{image}" } ] }\n',
 }
 
 
@@ -311,7 +311,7 @@ def test_foreign_endpoints_get_the_very_pixels(form, tmp_path, pixels):
             assert b'name="photo"' in content
             content = content[content.index(b"\x89PNG") : content.rindex(b"\r\n--")]
         elif form == "base64-json":
-            content = base64.b64decode(json.loads(content)["instances"][0]["b64"])
+            content = base64.b64decode(json.loads(content)["instances"][0]["b64"].removeprefix("data:;base64,"))
         label = {"bird": "magpie", "bicycle": 7}[brightness_rule(load_square(content, SIDE)[None])[0]]
         return httpx.Response(200, json={"predictions": [{"class": label}]})
 
@@ -340,6 +340,9 @@ def test_an_answer_may_be_the_label_and_nothing_else(tmp_path, pixels):
     [
         ('[request]\nencoding = "jpeg"', "lossy"),
         ('[request]\nform = "raw"', "request.form"),
+        ('[request]\nformat = "base64-json"\nbody = { a = "IMAGE" }', "request.body: .*no string in it holds {image}"),
+        ('[request.headers]\nkey = "schl\u00fcssel"', "request.headers: 'key' is no name of a header, or its value"),
+        ('[request.headers]\n"a b" = "c"', "request.headers: 'a b' is no name"),
         ('[labels]\nbird = ["x"]', "labels must name"),
         ('[labels]\nbird = ["x"]\nbicycle = ["x"]', "labels must name"),
         ('[answer]\nlabel = "label"', r"answer.label: .*'label' is no JSON pointer; write '/label'"),

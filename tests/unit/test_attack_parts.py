@@ -221,6 +221,19 @@ def _track(number: int, attack, budget: int = 50) -> Track:
     return Track(Outcome(f"bicycle/{number}.png", CLASSES[0]), Plan(clean, None, None, attack, problem, False))
 
 
+def test_an_attack_that_asks_nothing_new_any_more_ends():
+    """Probes that round to known pictures spend no budget, and every other photo would wait for it."""
+
+    def standing(problem):
+        while True:
+            yield problem.original[None]
+
+    track = _track(0, standing)
+    while not track.done:
+        track.answer([CLASSES[0]] * len(track.pending))
+    assert track.outcome.queries <= 2
+
+
 def _four_at_a_time(problem):
     for step in range(100):
         yield np.repeat(np.arange(4, dtype=np.uint8)[:, None] + 100 + 4 * step % 40, problem.dim, axis=1)

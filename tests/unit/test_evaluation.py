@@ -456,6 +456,14 @@ def test_the_worst_of_all_rows_prefers_confident_mistakes(session, photos):
     assert worst.result.logits.tolist() == [[8, 9], [5, 1]]
 
 
+@pytest.mark.parametrize("broken", [[np.nan, np.nan], [3, -np.inf], [np.nan, 3]])
+def test_an_answer_that_is_not_finite_is_the_worst(broken, session, photos):
+    """It counts as wrong in its row, so in the worst of all rows too."""
+    rows = [Scored(str(row), "", Result(photos[:1], np.array([row], np.float32))) for row in ([9, 1], broken, [8, 9])]
+    worst = worst_of_all(rows, session)
+    assert np.array_equal(worst.result.logits, np.array([broken], np.float32), equal_nan=True)
+
+
 def test_the_worst_of_all_rows_knows_only_photos_that_all_rows_saw(session, photos):
     every = Result(photos[:4], np.array([[9, 0], [0, 9], [9, 0], [0, 9]], np.float32))
     few = Result(photos[1:3], np.array([[1, 0], [0, 1]], np.float32))

@@ -112,3 +112,5 @@ def test_the_curve_has_a_point_for_each_distinct_confidence():
     logits = np.array([[9.0, 0.0], [7.0, 0.0], [0.0, 7.0], [5.0, 0.0]])
     labels = np.array([0, 1, 1, 1])
     assert scoring.risk_coverage(logits, labels) == [(0.25, 0.0), (0.75, 1 / 3), (1.0, 0.5)]
+    nothing = np.full((3, 2), np.nan)
+    assert scoring.risk_coverage(nothing, np.zeros(3, int)) == [(1.0, 1.0)]
