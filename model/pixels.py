@@ -28,6 +28,8 @@ MAX_BYTES: Final = 2**28
 """Larger files are not read: no picture of so many pixels, 8 bits a channel, has more, and a file of holes any size."""
 MAX_ASPECT: Final = 50
 """Pictures whose sides differ more are refused: a 20,000 x 1 line would be resized to gigabytes."""
+STRIP_PIXELS: Final = 2**18
+"""About so many pixels at once are brought to RGB."""
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is stricter, and raises rather than warns
 
@@ -116,7 +118,21 @@ def pixels_sha256(pixels: Pixels) -> str:
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
-    """RGB; transparency over white; 16-bit grey scaled to 8 bit rather than clipped."""
+    """RGB; transparency over white; 16-bit grey scaled to 8 bit rather than clipped.
+
+    Strip by strip: on its way a transparent picture is held four times more, which is too much of a large one.
+    """
+    if picture.mode == "RGB" and not picture.has_transparency_data:
+        return picture
+    rgb = Image.new("RGB", picture.size)
+    rows = max(STRIP_PIXELS // picture.width, 1)
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        rgb.paste(_strip_to_rgb(strip), (0, top))
+    return rgb
+
+
+def _strip_to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16") or picture.mode == "I":
         grey = np.asarray(picture, dtype=np.uint32) >> 8
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
@@ -124,7 +140,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    return picture.convert("RGB")
 
 
 @contextmanager

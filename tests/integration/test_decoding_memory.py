@@ -2,6 +2,8 @@
 
 import re
 import resource
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,13 +11,27 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.live_server import live_server
+from tests.live_server import ROOT, live_server
 from tests.pictures import encoded
 
 pytestmark = pytest.mark.integration
 SIDE = 2000
 BYTES_PER_PIXEL = 30
 """What the manual promises. WebP with alpha takes the most: 28."""
+
+ONE_PICTURE = """
+import re, sys
+from pathlib import Path
+from model.pixels import load_square
+
+def most():
+    return int(re.findall(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[0]) * 1024
+
+load_square(Path(sys.argv[1]), 32)
+before = most()
+load_square(Path(sys.argv[2]), 32)
+print(most() - before)
+"""
 
 
 def memory(pid: int, name: str) -> int:
@@ -49,3 +65,18 @@ def test_many_large_pictures_take_the_memory_of_those_that_have_room(tmp_path: P
         taken = memory(server.process.pid, "VmHWM") - before
     assert taken < 2 * SIDE**2 * BYTES_PER_PIXEL + 20 * 2**20
     assert taken > SIDE**2 * BYTES_PER_PIXEL / 2, "nothing was measured"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_a_transparent_picture_is_held_twice(tmp_path: Path) -> None:
+    """As it is decoded, and over white: 4 bytes a pixel each."""
+    for name, side in (("small", 200), ("large", SIDE)):
+        (tmp_path / name).write_bytes(encoded(np.full((side, side, 4), 128, np.uint8), "PNG"))
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_PICTURE, tmp_path / "small", tmp_path / "large"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert 1.8 < int(done.stdout) / (4 * SIDE**2) < 2.8

@@ -198,6 +198,17 @@ def test_pictures_of_every_kind_become_rgb():
     assert turned.size == (40, 60), "EXIF orientation is applied"
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L"])
+def test_large_pictures_are_brought_to_rgb_in_strips_that_leave_no_trace(mode, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 4), dtype=np.uint8)
+    options = {"transparency": 3} if mode in "PL" else {}
+    picture = encoded(Image.fromarray(pixels).convert(mode), "PNG", **options)
+    whole = load_square(picture, 32)
+    for size in (1, 70 * 7, 70 * 89):
+        monkeypatch.setattr("model.pixels.STRIP_PIXELS", size)
+        assert np.array_equal(load_square(picture, 32), whole)
+
+
 def test_hostile_pictures_are_refused():
     good = encoded(Image.new("RGB", (64, 64)), "PNG")
     for bad in (b"", b"GIF89a", good[: len(good) // 2], b"\x89PNG" + bytes(50)):
