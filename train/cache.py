@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.console import progress, say
+from model.console import Report, progress, say
 from model.cpus import usable_cpus
 from model.errors import DataError, ImageError
 from model.files import write_json
@@ -39,6 +39,13 @@ class Picture(NamedTuple):
     label: int
     decode: Callable[[int], tuple[str, Pixels]]
     """Side in pixels -> hex SHA-256 of the encoded picture, (S, S, 3) pixels. Raises ImageError or OSError."""
+
+
+class Failure(NamedTuple):
+    """Why a photo is left out, and whether it may be readable tomorrow: a disk, a right or memory failed, not it."""
+
+    reason: str
+    passing: bool
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,9 @@ class PhotoCache:
 def open_cache(folder: Path, size: int, classes: tuple[str, ...] = CLASSES) -> PhotoCache:
     """The cache of a folder's photos at `size`, made first where it is missing or the folder has changed.
 
-    Kept under TRADES_BOB_CACHE (by default ~/.cache/trades-bob). A photo that cannot be decoded is named each time and
-    left out; one that could not even be read is tried anew each time.
-    Raises DataError when the folder is not laid out as photos are, or a class has none that can be read.
+    Kept under TRADES_BOB_CACHE (by default ~/.cache/trades-bob). A photo that cannot be decoded is named at each
+    opening and left out. Raises DataError when the folder is not laid out as photos are, or a class has none that can
+    be read.
     """
     photos = find_photos(folder, classes=classes)
     pictures = [Picture(photo.name, photo.label, partial(_decode_file, photo.path)) for photo in photos]
@@ -101,13 +108,13 @@ def cached(
     """As `open_cache`, for any pictures that lie in `files`; they are asked for where there is no cache yet."""
     stem = _cache_root() / f"{_state_of(files, size, classes)}-{size}"
     index = _whole_index(stem, size) or _build(pictures(), size, stem, source)
-    for name, reason in index["left_out"]:
+    for name, reason in index["left_out"].items():
         say(f"left out: {source / name}: {reason}")
     labels = torch.tensor(index["labels"])
     for label, name in enumerate(classes):
         if not (labels == label).any():
             raise DataError(f"{source / name}: none of its pictures can be read")
-    return PhotoCache(stem.with_suffix(".u8"), size, classes, labels, tuple(index["names"]), index["digest"])
+    return PhotoCache(_pixels(stem, index), size, classes, labels, tuple(index["names"]), index["digest"])
 
 
 def _cache_root() -> Path:
@@ -118,58 +125,46 @@ def _cache_root() -> Path:
 
 
 def _state_of(files: Iterable[Path], size: int, classes: tuple[str, ...]) -> str:
-    """Changes when a file is added, removed, renamed or written anew, or classes change places; costs no reading.
+    """Changes when a file is added, removed, renamed, put into another class or written anew; costs no reading.
 
-    A link counts by its own name: the folder that it lies in says what it shows.
+    Class and name are those of the folder: where a file is a link, what it leads to says nothing of them.
     """
-    state = hashlib.sha256("\0".join([str(size), *classes]).encode())
+    state = hashlib.sha256(os.fsencode(f"{size} {classes}\n"))
     for file in files:
         status = file.stat()
-        state.update(os.fsencode(f"{file.absolute()}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+        name = f"{file.parent.name}/{file.name}"
+        state.update(os.fsencode(f"{name}\0{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return state.hexdigest()[:24]
+
+
+def _pixels(stem: Path, index: dict[str, Any]) -> Path:
+    """The file of the decoded photos, named by what they are: a run that reads it never finds others in its place."""
+    return stem.with_name(f"{stem.name}-{index['digest'][:16]}.u8")
 
 
 def _whole_index(stem: Path, size: int) -> dict[str, Any] | None:
     """The index of a cache whose pixels are all there; None where one of its two files is missing or cut short."""
     try:
         index: dict[str, Any] = json.loads(stem.with_suffix(".json").read_text())
-        whole = stem.with_suffix(".u8").stat().st_size == len(index["names"]) * size * size * 3
+        whole = _pixels(stem, index).stat().st_size == len(index["names"]) * size * size * 3
     except (FileNotFoundError, ValueError):
         return None
     return index if whole else None
 
 
 def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> dict[str, Any]:
-    """Decode all pictures, and write pixels and index; the index, kept where another try would find the same."""
-    kept: list[Picture] = []
-    left_out: list[tuple[str, str]] = []
-    passing = False
-    digest = DataDigest()
+    """Decode all pictures, and write pixels and index; the index.
+
+    It is not kept where a photo could not be read just now: the next run tries again.
+    """
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_overs(stem.parent)
-        with (
-            _partial_file(stem) as file,
-            ThreadPoolExecutor(usable_cpus()) as pool,
-            progress(f"decoding {source}", len(pictures)) as report,
-        ):
-            for start in range(0, len(pictures), CHUNK):  # in chunks, so that decoded photos never pile up in memory
-                chunk = pictures[start : start + CHUNK]
-                for picture, decoded in zip(chunk, pool.map(lambda one: _decode(one, size), chunk), strict=True):
-                    if isinstance(decoded, Exception):
-                        left_out.append((picture.name, str(decoded)))
-                        passing |= isinstance(decoded, OSError)
-                        continue
-                    content_digest, pixels = decoded
-                    file.write(pixels.tobytes())
-                    digest.add(picture.name, content_digest)
-                    kept.append(picture)
-                report(start + len(chunk))
+        with _partial_file(stem) as file, progress(f"decoding {source}", len(pictures)) as report:
+            index, passing = _write_pixels(file, pictures, size, report)
             file.flush()
             os.fsync(file.fileno())
-            Path(file.name).replace(stem.with_suffix(".u8"))
-        labels, names = [p.label for p in kept], [p.name for p in kept]
-        index = {"labels": labels, "names": names, "digest": digest.hexdigest(), "left_out": left_out}
+            Path(file.name).replace(_pixels(stem, index))
         if not passing:
             write_json(stem.with_suffix(".json"), index)
         return index
@@ -177,6 +172,31 @@ def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> 
         raise DataError(
             f"{stem.parent}: cannot write the photo cache: {error.strerror}; set TRADES_BOB_CACHE"
         ) from error
+
+
+def _write_pixels(
+    file: BinaryIO, pictures: Sequence[Picture], size: int, report: Report
+) -> tuple[dict[str, Any], bool]:
+    """Decode all pictures into `file`; the index, and whether a photo failed in a way that may pass."""
+    kept: list[Picture] = []
+    left_out: dict[str, str] = {}
+    digest = DataDigest()
+    passing = False
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        for start in range(0, len(pictures), CHUNK):  # in chunks, so that decoded photos never pile up in memory
+            chunk = pictures[start : start + CHUNK]
+            for picture, decoded in zip(chunk, pool.map(lambda one: _decode(one, size), chunk), strict=True):
+                if isinstance(decoded, Failure):
+                    left_out[picture.name] = decoded.reason
+                    passing |= decoded.passing
+                    continue
+                content_digest, pixels = decoded
+                file.write(pixels.tobytes())
+                digest.add(picture.name, content_digest)
+                kept.append(picture)
+            report(start + len(chunk))
+    index = {"labels": [p.label for p in kept], "names": [p.name for p in kept], "digest": digest.hexdigest()}
+    return index | {"left_out": left_out}, passing
 
 
 @contextmanager
@@ -209,12 +229,15 @@ def _remove_left_overs(folder: Path) -> None:
             path.unlink()
 
 
-def _decode(picture: Picture, size: int) -> tuple[str, Pixels] | ImageError | OSError:
-    """Digest and pixels, or why there are none."""
+def _decode(picture: Picture, size: int) -> tuple[str, Pixels] | Failure:
     try:
         return picture.decode(size)
-    except (ImageError, OSError) as error:
-        return error
+    except MemoryError:
+        return Failure("too little memory", passing=True)
+    except OSError as error:
+        return Failure(error.strerror or str(error), passing=True)
+    except ImageError as error:  # which may be how a decoder says that there was too little memory
+        return Failure(str(error), passing=isinstance(error.__cause__, MemoryError))
 
 
 def _decode_file(path: Path, size: int) -> tuple[str, Pixels]:

@@ -1,6 +1,5 @@
 """What goes wrong while a run goes on: each ends in one clear line, and `--resume` goes on to the same bits."""
 
-import errno
 import os
 import resource
 import shutil
@@ -18,7 +17,7 @@ from model.architecture import Architecture, PixelClassifier
 from model.errors import DataError, TrainingError
 from model.vision import torchvision
 from tests.runs import PROGRAM, ROOT, figures, lines, run, run_table, toml
-from train import cache, checkpoint, loop
+from train import checkpoint, loop
 from train.cache import open_cache
 from train.config import parse_config
 from train.loop import train
@@ -255,35 +254,6 @@ def test_pictures_that_cannot_be_read_are_named_and_skipped(config, tiny_photos,
     for name in ("000.png", "001.png", "002.png"):
         assert f"left out: {birds / name}: " in said
         assert f"left out: {birds / name}: " in again, "decoded photos are kept, and what is left out too"
-
-
-def test_a_picture_that_could_not_be_read_once_is_tried_again(tiny_photos, tmp_path, monkeypatch):
-    data = shutil.copytree(tiny_photos / "val", tmp_path / "data")
-    read, unread = cache.read_content, data / "bird" / "000.png"
-
-    def failing(path):
-        if path == unread:
-            raise OSError(errno.EIO, "Input/output error")
-        return read(path)
-
-    monkeypatch.setattr(cache, "read_content", failing)
-    assert f"bird/{unread.name}" not in open_cache(data, 32).names
-    monkeypatch.setattr(cache, "read_content", read)
-    assert f"bird/{unread.name}" in open_cache(data, 32).names
-
-
-def test_a_link_that_changes_its_class_changes_its_label(tiny_photos, tmp_path):
-    for number, file in enumerate(sorted((tiny_photos / "val").rglob("*.png"))):
-        link = tmp_path / file.parent.name / f"{number}.png"
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(file)
-    before = open_cache(tmp_path, 32)
-    moved = next((tmp_path / "bicycle").iterdir())
-    moved.rename(tmp_path / "bird" / moved.name)
-    after = open_cache(tmp_path, 32)
-    assert after.labels.sum() == before.labels.sum() + 1
-    assert after.digest != before.digest
-    assert open_cache(tmp_path, 32, ("bird", "bicycle")).labels.sum() == (after.labels == 0).sum()
 
 
 def test_lines_that_a_disk_has_spoilt_do_not_keep_a_run_from_going_on(tmp_path):
