@@ -117,17 +117,24 @@ def chosen_device(name: str) -> str:
 
 
 def measured_rate(session: Session, photos: Sequence[Photo]) -> float:
-    """Pictures the subject answers in a second; the first batch warms up."""
+    """Pictures the subject answers in a second; the first batch warms up. An endpoint is asked one more, no longer."""
     chunk = next(session.chunks(photos))
     x = session.tensor(chunk)
     x = x.repeat(-(-session.subject.batch // len(x)), 1, 1, 1)[: session.subject.batch]
     session.subject.logits(x)
     started, n = time.monotonic(), 0
-    while n == 0 or time.monotonic() - started < MEASURE_S:
+    while n == 0 or (session.subject.sees_logits and time.monotonic() - started < MEASURE_S):
         session.subject.logits(x)
         n += len(x)
-    session.subject.queries = 0
-    return n / (time.monotonic() - started)
+    rate = n / (time.monotonic() - started)
+    _was_estimate(session, 0)
+    return rate
+
+
+def _was_estimate(session: Session, before: int) -> None:
+    """What was asked since there were `before` queries belongs to the estimate."""
+    session.subject.estimate_queries += session.subject.queries - before
+    session.subject.queries = before
 
 
 def announce(session: Session, planned: Sequence[Planned], rate: float) -> None:
@@ -156,7 +163,7 @@ def expected_s(session: Session, planned: Planned, rate: float) -> float:
         return planned.passes / rate
     before, started = session.subject.queries, time.monotonic()
     row.run(session, photos[:1], lambda *_, **__: None, photos)
-    session.subject.queries = before
+    _was_estimate(session, before)
     return len(photos) * max(time.monotonic() - started, row.passes / rate)
 
 
@@ -231,6 +238,7 @@ def build(
         "left_out": list(left_out),
         "seconds": round(seconds, 3),
         "queries": sum(row.queries for row in rows),
+        "estimate_queries": session.subject.estimate_queries,
         "corruptions": _detail(rows, "matrix"),
         "grids": _detail(rows, "grid"),
         "walks": _detail(rows, "walks"),

@@ -61,6 +61,8 @@ class Subject(ABC):
         self.batch = max(1, min(self.pixels_together // input_size**2, most))
         """Pictures that are answered together at best."""
         self.queries = 0
+        self.estimate_queries = 0
+        """Pictures it was asked beforehand, to tell how long the rows will take; no part of `queries`."""
         self._counting = threading.Lock()
 
     def count(self, pictures: int) -> None:
@@ -148,7 +150,7 @@ class EndpointSubject(Subject):
     def __init__(self, client: Client | ForeignClient) -> None:
         super().__init__(client.info.input_size)
         self.client, self.reference = client, client.url
-        self.batch = client.info.max_batch
+        self.batch = min(client.info.max_batch, self.batch)  # what it says of itself bounds no memory of ours
         self.parallel = client.pace.max_slots
         weights = client.info.raw.get("weights_sha256")
         self.identity = weights if isinstance(weights, str) else None
