@@ -36,7 +36,7 @@ def spatial_grid(problem: Problem, grid: Literal["kit", "documented"]) -> Attack
 
 
 def corruptions(problem: Problem) -> Attack:
-    """The kit's 17 corruptions at severity 1."""
+    """The kit's 17 corruptions at severity 1, at the endpoint's side: below 224 px stronger than the kit's own."""
     x = _tensor(_square(problem))
     seed = int(problem.rng.integers(2**31))
     yield np.concatenate([_probes(corrupt(x, name, 1, [seed])) for name in KIT_CORRUPTIONS])
