@@ -1,5 +1,6 @@
 """The command `trades-bob`: joins the commands of the packages and turns errors into one line and an exit code."""
 
+import codecs
 import errno
 import sys
 from io import TextIOWrapper
@@ -55,9 +56,8 @@ def main() -> None:
     What a file or folder is refused with, wherever it is met, is a line too.
     """
     if isinstance(sys.stdout, TextIOWrapper):
-        # The path of a file need not be UTF-8, and where stdout is not, it may have letters that stdout lacks.
-        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
-        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
+        codecs.register_error("paths", _as_it_can)
+        sys.stdout.reconfigure(errors="paths")
     try:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:  # newer typers answer an interrupt with the code alone
@@ -72,7 +72,18 @@ def main() -> None:
     except OSError as error:
         if error.filename is None and error.errno not in DISK_ERRORS:
             raise
-        _fail(f"{error.filename or 'writing'}: {error.strerror}", 1)
+        code = 2 if error.errno == errno.ENAMETOOLONG else 1  # names are the user's
+        _fail(f"{error.filename or 'writing'}: {error.strerror}", code)
+
+
+def _as_it_can(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A path on stdout: its bytes where they are not UTF-8, the escape (`\\u03a9`) of what the encoding lacks."""
+    if isinstance(error, UnicodeEncodeError):
+        error.end = error.start + 1
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
 
 
 def _fail(message: str, code: int) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from model.console import say
-from model.errors import ConfigError, ImageError
+from model.console import write_line
+from model.errors import ConfigError, ImageError, RefusedError
 from model.text import printable
 
 SURROGATE_HELP = "a bundle of your own, whose gradients guide `auto`; may be given more than once"
@@ -93,9 +93,9 @@ def predict(
     bundle: Annotated[Path | None, typer.Option(help="a bundle; without it, the released weights")] = None,
     endpoint: Annotated[str | None, typer.Option(help=ENDPOINT_HELP)] = None,
 ) -> None:
-    """Print a line per picture: path, tab, label. A terminal is shown control characters of a path as escapes.
+    """Print a line per picture: path, tab, label; a terminal is shown control characters of a path as escapes.
 
-    A file that is no picture is a line on stderr; the others are answered, and the exit code is 2.
+    One that cannot be classified is a line on stderr; the others follow, and the exit code is 2.
     """
     if bundle is not None and endpoint is not None:
         raise ConfigError("give --bundle or --endpoint, not both")
@@ -103,24 +103,28 @@ def predict(
         from attack.oracle import open_client
 
         with open_client(endpoint) as client:
-            _print_labels(pictures, client.predict)
+            fit = _print_labels(pictures, client.predict)
     else:
         from attack.local import LocalOracle, release
 
-        _print_labels(pictures, LocalOracle(bundle or release()).label_of_file)
+        fit = _print_labels(pictures, LocalOracle(bundle or release()).label_of_file)
+    if not fit:
+        raise typer.Exit(2)
 
 
-def _print_labels(pictures: Sequence[Path], label_of: Callable[[Path], str]) -> None:
-    """Exits with 2, in the end, where any file is no picture."""
-    all_read = True
+def _print_labels(pictures: list[Path], label_of: Callable[[Path], str]) -> bool:
+    """Whether each picture has a label."""
+    fit = True
     for picture in pictures:
         try:
-            label = label_of(picture)
-        except ImageError as error:
-            say(f"trades-bob: {error}")
-            all_read = False
-            continue
-        path = printable(str(picture)) if sys.stdout.isatty() else str(picture)
-        print(f"{path}\t{label}", flush=True)
-    if not all_read:
-        raise typer.Exit(2)
+            _print_label(picture, label_of(picture))
+        except (ImageError, RefusedError) as error:
+            fit = False
+            about = str(error) if str(picture) in str(error) else f"{picture}: {error}"
+            write_line(f"trades-bob: {about}")
+    return fit
+
+
+def _print_label(picture: Path, label: str) -> None:
+    path = printable(str(picture)) if sys.stdout.isatty() else str(picture)
+    print(f"{path}\t{label}", flush=True)

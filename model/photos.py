@@ -1,6 +1,8 @@
 """Folders of photos in the `ImageFolder` layout: `bicycle/` and `bird/`."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,7 +31,8 @@ def find_photos(
     """All photos of a folder in a fixed order, or `limit` of them.
 
     A limited list is a seeded draw, balanced over the classes and interleaved (bicycle, bird, bicycle, ...), so that
-    any prefix of it is balanced too. Raises DataError when the folder or a class folder is missing or has no picture.
+    any prefix of it is balanced too. Raises DataError when the folder or a class folder is missing, cannot be read or
+    has no picture.
     """
     by_class = [_of_class(folder, label, classes) for label in range(len(classes))]
     if limit is None:
@@ -42,15 +45,22 @@ def find_photos(
     return [photo for photo in interleaved if photo is not None][:limit]
 
 
+@contextmanager
+def looking_through() -> Iterator[None]:
+    """A folder that the system does not let us look through is a DataError, as one that is not there."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}; name a folder of photos that can be read") from error
+
+
+@looking_through()
 def _of_class(folder: Path, label: int, classes: tuple[str, ...]) -> list[Photo]:
     directory = folder / classes[label]
-    try:
-        files = sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    except (FileNotFoundError, NotADirectoryError) as error:
+    if not directory.is_dir():
         layout = " and ".join(f"{name}/" for name in classes)
-        raise DataError(f"{directory}: no such folder; photos are laid out as {layout} inside {folder}") from error
-    except OSError as error:
-        raise DataError(f"{directory}: {error.strerror}") from error
+        raise DataError(f"{directory}: no such folder; photos are laid out as {layout} inside {folder}")
+    files = sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise DataError(f"{directory}: no picture in it ({', '.join(SUFFIXES)})")
     return [Photo(file, label) for file in files]

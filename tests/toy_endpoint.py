@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.errors import ImageError
 from model.labels import CLASSES
 from model.pixels import load_square, pixels_sha256
 
@@ -98,7 +99,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers["Content-Type"] == "application/x-npy":
             pixels = np.load(io.BytesIO(body), allow_pickle=False)
         else:
-            pixels = load_square(body, server.side)
+            try:
+                pixels = load_square(body, server.side)
+            except ImageError as error:
+                self._answer(400, {"title": str(error)})
+                return
         pixels = pixels[None] if pixels.ndim == 3 else pixels
         labels = server.rule(pixels)
         if isinstance(labels, int):

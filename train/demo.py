@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from model.labels import ABSTAIN, CLASSES
 from model.photos import Photo, find_photos
 from train.config import RECIPES, read_config
 from train.loop import train
-from train.synthetic.writer import synthesize
+from train.synthetic.writer import partial_of, synthesize
 from train.watch import CURVES_FILE
 
 REPORT_FILE: Final = "index.html"
@@ -36,8 +36,10 @@ FIGURES_FILE: Final = "demo.json"
 READY_WITHIN_S: Final = 120.0
 PER_CLASS: Final = {"train": 1200, "val": 80, "test": 80}
 """Pictures drawn for each class; each split has a seed of its own, so `test` is unseen."""
-MARKER: Final = ".trades-bob-demo"
-"""Says that a folder is a demo's own, and may be replaced by the next."""
+MADE: Final = ("pictures", "bundle", "attack", FIGURES_FILE, REPORT_FILE)
+"""All that it leaves in its folder, beside its marker."""
+MARKER_FILE: Final = ".trades-bob-demo"
+"""There from the beginning: the folder is the demo's own, and the next one may replace what it holds."""
 ATTACKED: Final = 6
 QUERIES: Final = 1500
 SHOWN: Final = 24
@@ -107,16 +109,42 @@ def serve(bundle: Path) -> Iterator[str]:
 
 
 def _make_room(out: Path) -> None:
-    """A new folder, marked as a demo's. An earlier demo is replaced; a folder without the mark is left alone."""
+    """An empty folder with the demo's marker: an earlier demo is replaced, whatever else is there is left alone.
+
+    The marker is what tells them apart, since other people's folders hold `pictures` or `attack` too.
+    """
     try:
-        if (out / MARKER).is_file():
-            shutil.rmtree(out)
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise DataError(f"{out}: not of an earlier demo; choose another --out")
+        if foreign := _foreign(out):
+            raise DataError(f"{foreign}: not of an earlier demo; choose another --out, or move it away")
         out.mkdir(parents=True, exist_ok=True)
-        (out / MARKER).touch()
+        (out / MARKER_FILE).touch()
+        for name in MADE:
+            _remove(out / name)
     except OSError as error:
-        raise DataError(f"{out}: {error.strerror}; choose another --out") from error
+        raise DataError(f"{out}: cannot be made room in: {error.strerror}; choose another --out") from error
+
+
+def _foreign(out: Path) -> Path | None:
+    """The first thing that no demo has left there."""
+    if not (out / MARKER_FILE).exists():
+        return next(iter(_others(out, ())), None)
+    unfinished = [partial_of(out / split).name for split in PER_CLASS]
+    others = [*_others(out, (*MADE, MARKER_FILE)), *_others(out / "pictures", [*PER_CLASS, *unfinished])]
+    return next(iter(others), None)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _others(folder: Path, known: Collection[str]) -> list[Path]:
+    """What lies in the folder under other names; a file in its place."""
+    if not folder.is_dir():
+        return [folder] if folder.exists() else []
+    return [path for path in sorted(folder.iterdir()) if path.name not in known]
 
 
 def _free_port() -> int:

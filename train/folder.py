@@ -31,9 +31,9 @@ def held_folder(out: Path, ranks: Ranks, *, resume: bool) -> Iterator[None]:
 
 
 def _make(out: Path) -> None:
-    if (out / METADATA_FILE).exists() and not (out / CHECKPOINT_FILE).exists():
-        raise DataError(f"{out}: holds a bundle, and no checkpoint of the run that made it; choose another --out")
     try:
+        if (out / METADATA_FILE).exists() and not (out / CHECKPOINT_FILE).exists():
+            raise DataError(f"{out}: holds a bundle, and no checkpoint of the run that made it; choose another --out")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out}: cannot be made a folder: {error.strerror}; choose another --out") from error
@@ -43,8 +43,8 @@ def _locked(out: Path) -> BinaryIO:
     """A file whose lock the system lets go of when it is closed or its process ends, however that is."""
     try:
         file = (out / LOCK_FILE).open("ab")
-    except PermissionError as error:
-        raise DataError(f"{out}: nothing can be written there: {error.strerror}; choose another --out") from error
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written to: {error.strerror}; choose another --out") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -1,6 +1,7 @@
 """A run's bundle made fit to ship: averaged with others, calibrated, half the bytes, the same labels."""
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from model.errors import BundleError, ConfigError, DataError
 from model.metadata import BundleMetadata, read_metadata
 from train.cache import open_cache
 from train.checkpoint import FILE as CHECKPOINT_FILE
+from train.folder import LOCK_FILE
 from train.validation import accuracy, natural_logits, network_logits
 
 BATCH = 50
@@ -31,10 +33,10 @@ def release(
     anew from it, and a threshold that answers the promised share of each class under each of the challenge's 17
     corruptions: photos of other sources are answered less often than those that calibrated. average_with: bundles of
     runs with the same start, whose weights are averaged with this one's; it needs `calibrate_on`. The weights are
-    float32 again once loaded. Raises DataError, and leaves nothing in `out`, when a label changes.
+    float32 again once loaded. Raises DataError, and leaves nothing in `out`, when a label changes; at once when `out`
+    cannot be written to or holds a training run.
     """
-    if out.exists() and (not out.is_dir() or (out / CHECKPOINT_FILE).exists()):
-        raise DataError(f"{out}: a file, or the folder of a run; choose another --out")
+    _refuse_unfit(out)
     classifier = averaged(bundle, average_with) if average_with else load_bundle(bundle)
     halved = copy.deepcopy(classifier)
     _halve(halved)
@@ -51,6 +53,15 @@ def release(
                 f"{folder}: half precision changes {len(changed)} of {len(cache)} labels, {changed[0]} first"
             )
     return save_bundle(out, halved.network, classifier.metadata, torch.float16)
+
+
+def _refuse_unfit(out: Path) -> None:
+    """Now, not after the measuring, which takes minutes. What a run holds cannot be had again; an older bundle can."""
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise DataError(f"{there}: no folder that can be written to; choose another --out")
+    if any((out / name).exists() for name in (CHECKPOINT_FILE, LOCK_FILE)):
+        raise DataError(f"{out}: holds a training run, which a release would write over; choose another --out")
 
 
 def averaged(bundle: Path, others: Sequence[Path]) -> Classifier:

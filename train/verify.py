@@ -12,7 +12,7 @@ from model.console import progress
 from model.cpus import usable_cpus
 from model.errors import DataError, ImageError
 from model.labels import CLASSES
-from model.photos import SUFFIXES, Photo
+from model.photos import SUFFIXES, Photo, looking_through
 from model.pixels import pixels_sha256, read_content, read_picture, to_square
 from train.digest import DataDigest
 from train.official import SIDE
@@ -106,7 +106,7 @@ class Verification:
 def verify(folder: Path) -> Verification:
     """Look at each photo of a folder of splits, or of one folder with `bicycle/` and `bird/`.
 
-    Raises DataError when there is nothing of the kind.
+    Raises DataError when there is nothing of the kind, or a folder cannot be read.
     """
     names, asides = _split_names(folder)
     result = Verification(str(folder), findings=asides)
@@ -115,7 +115,8 @@ def verify(folder: Path) -> Verification:
     for name in names:
         seen = _look_at(folder, name)
         result.splits.append(_summary(name, seen))
-        result.findings += [*_layout(folder, name), *_unreadable(seen)]
+        with looking_through():
+            result.findings += [*_layout(folder, name), *_unreadable(seen)]
         if manifest is not None and name in manifest.splits:
             result.findings += [*_against(manifest, name, seen), *_wrong_size(seen)]
         looks += seen
@@ -123,6 +124,7 @@ def verify(folder: Path) -> Verification:
     return result
 
 
+@looking_through()
 def _split_names(folder: Path) -> tuple[list[str], list[Finding]]:
     """The splits of a folder ("." for itself), and what lies beside them."""
     if not folder.is_dir():
@@ -150,6 +152,7 @@ def _look_at(folder: Path, name: str) -> list[Look]:
     return looks
 
 
+@looking_through()
 def _files(directory: Path) -> list[Path]:
     """In the order of `find_photos`, on which the digest depends; [] where the class is missing."""
     if not directory.is_dir():

@@ -36,6 +36,16 @@ def test_a_folder_that_image_folder_reads(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(Image.open(path)), render(label, picture_seed(7, label, index), 40))
 
 
+def test_the_folder_in_which_one_stands_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays the same folder, or the shell there would see an empty one; its name is no part of `.`."""
+    out = tmp_path / "set"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    synthesize(Path(), 1, 32)
+    assert sorted(path.name for path in Path().iterdir()) == ["bicycle", "bird"]
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
 def test_an_empty_folder_is_filled_and_a_full_one_refused(tmp_path: Path) -> None:
     out = tmp_path / "set"
     out.mkdir()

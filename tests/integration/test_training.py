@@ -247,6 +247,17 @@ def test_a_release_is_calibrated_to_answer_corrupted_photos_too(finished, tiny_p
     assert release(finished[0], [], tmp_path / "two").abstain_below == before.abstain_below
 
 
+@pytest.mark.parametrize("val", [None, "good"])
+def test_earlier_figures_of_any_shape_are_replaced(val, finished, tiny_photos, tmp_path, monkeypatch):
+    """`metrics` of a bundle are for people, who may have written there."""
+    monkeypatch.setattr("train.release._corrupted_threshold", lambda *_: 0.0)  # takes long
+    shutil.copytree(finished[0], tmp_path / "run")
+    said = json.loads((tmp_path / "run" / "bundle.json").read_text())
+    (tmp_path / "run" / "bundle.json").write_text(json.dumps(said | {"metrics": {"val": val}}))
+    after = release(tmp_path / "run", [], tmp_path / "out", tiny_photos / "val")
+    assert set(after.metrics["val"]) == {"natural_at_100", "natural_at_80", "answered"}
+
+
 def test_averaged_weights_lie_between(finished, tiny_photos, tmp_path):
     """Of three runs each weight is the mean; its threshold is its own, and what one of them measured is left out."""
     runs = [finished[0]]

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,12 @@ def test_every_documented_command_parses(line):
         (["train", "smoke", "--data", "d", "--out", "x", "--minutes", "0"], "--minutes 0: give more than 0"),
         (["train", "smoke", "--out", "x"], "Missing option '--data'"),
         (["train", ".", "--data", "d", "--out", "x"], "trades-bob: .: Is a directory\n"),
+        (["release", "bundle", "--photos", "p"], "Missing option '--out'"),
+        (["release", "bundle", "--photos", "p", "--out", "/dev/null"], "/dev/null: no folder that can be written to"),
+        (["release", "bundle", "--photos", "p", "--out", "/dev/null/x"], "/dev/null: no folder that can be written to"),
+        (["release", "bundle", "--photos", "p", "--out", "n" * 300], "n: File name too long"),
         (["predict", "photo.jpg", "--bundle", "nowhere"], "nowhere/bundle.json: no such file"),
         (["serve", "--bundle", "nowhere"], "nowhere: no bundle there"),
-        (["release", "b", "--photos", "p"], "Missing option '--out'"),
-        (["release", "b", "--photos", "p", "--out", "/dev/null"], "/dev/null: a file, or the folder of a run"),
-        (["data", "synthesize", "--out", ".", "--per-class", "1"], ". is the folder you stand in"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkeypatch, capfd):
@@ -96,11 +98,15 @@ def _limited(bytes_: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
 
 
-def test_a_path_that_the_terminal_has_no_letters_for_is_shown_by_escapes():
-    script = "import trades_bob; trades_bob.app = lambda **_: print('\u03a9'); trades_bob.main()"
-    latin = os.environ | {"PYTHONIOENCODING": "latin-1"}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=latin, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "\\u03a9\n", "")
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_what_an_encoding_lacks_is_escaped(encoding, tmp_path):
+    """Other bytes of a path go to stdout as they are."""
+    name = "ΩΩ".encode() + b"\xff"
+    command = [sys.executable, "-m", "trades_bob", "data", "synthesize", "--per-class=1", "--size=32", "--out", name]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120, cwd=tmp_path, env=environment)
+    shown = name if encoding == "utf-8" else rb"\u03a9\u03a9" + b"\xff"
+    assert (done.returncode, done.stdout) == (0, shown + b"\n"), done.stderr
 
 
 def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing(tiny_photos, tmp_path):
@@ -194,6 +200,12 @@ def test_make_runs_the_documented_commands():
     for target in ("demo", "test"):
         assert f"\n{target}: " in makefile
         assert f"make {target}" in readme[:1500], "both commands stand on the first screen"
+
+
+@pytest.mark.parametrize("extra", ["check", "watch"])
+def test_a_document_tells_how_to_install_what_a_command_needs_more(extra):
+    assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert any(f"'.[{extra}]'" in path.read_text() for path in DOCUMENTS)
 
 
 @pytest.mark.parametrize("room", ["model", "attack", "train", "server"])

@@ -28,8 +28,8 @@ def picture_seed(seed: int, label: int, index: int) -> int:
 def synthesize(out: Path, per_class: int, size: int = 224, seed: int = 0) -> None:
     """Write `per_class` pictures of `size` x `size` pixels of each class: `out/bicycle/00000.png`, `out/bird/...`.
 
-    The pictures are drawn in `out.partial`, which takes the name `out` at the end. Raises DataError when `out` holds
-    something already, and for a number out of range.
+    The pictures are drawn in `out.partial`, which takes the name `out` at the end; where there is an empty folder, its
+    two folders are moved there. Raises DataError when `out` holds something already, and for a number out of range.
     """
     _check(out, per_class, size, seed)
     partial = partial_of(out)
@@ -38,9 +38,7 @@ def synthesize(out: Path, per_class: int, size: int = 224, seed: int = 0) -> Non
         for name in CLASSES:
             (partial / name).mkdir(parents=True)
         _draw_all(partial, per_class, size, seed)
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        _move(partial, out)
     except BrokenProcessPool as error:
         raise TrainingError("a process that draws pictures died: is there enough memory?") from error
     except OSError as error:
@@ -49,7 +47,18 @@ def synthesize(out: Path, per_class: int, size: int = 224, seed: int = 0) -> Non
 
 def partial_of(out: Path) -> Path:
     """Where the pictures of `out` are drawn; a process that is ended leaves it."""
+    out = out.absolute()  # "." has no name of its own
     return out.with_name(out.name + ".partial")
+
+
+def _move(partial: Path, out: Path) -> None:
+    """An empty folder is filled, not replaced: who stands in it, as in `.`, would be left in one that is gone."""
+    if not out.exists():
+        partial.rename(out)
+        return
+    for name in CLASSES:
+        (partial / name).rename(out / name)
+    partial.rmdir()
 
 
 def _check(out: Path, per_class: int, size: int, seed: int) -> None:
@@ -60,8 +69,6 @@ def _check(out: Path, per_class: int, size: int, seed: int) -> None:
         raise DataError(f"--size must be {low} to {high} pixels, not {size}")
     if seed < 0:
         raise DataError(f"--seed must be 0 or more, not {seed}")
-    if out.resolve() == Path.cwd():
-        raise DataError(f"{out} is the folder you stand in; name a new folder for the pictures")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out} is not empty; name a new folder for the pictures")
 

@@ -1,0 +1,57 @@
+"""What commands refuse of the folders that they are to write or to read, before they do any work."""
+
+from pathlib import Path
+
+import pytest
+
+from model.errors import BundleError, DataError
+from model.photos import find_photos
+from train.folder import held_folder
+from train.ranks import Ranks
+from train.release import release
+from train.verify import verify
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize("held", ["checkpoint.pt", ".lock"])
+def test_a_release_is_not_written_into_a_run(held, tmp_path):
+    """Its best weights would be lost, and with them the way back."""
+    (tmp_path / held).write_bytes(b"of a run")
+    with pytest.raises(DataError, match=r"holds a training run.* choose another --out"):
+        release(tmp_path / "none", [], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [held]
+
+
+def test_a_release_replaces_an_earlier_one(tmp_path):
+    """It gets as far as the run's bundle, which is missing here."""
+    for name in ("bundle.json", "model.safetensors"):
+        (tmp_path / name).write_bytes(b"of a release")
+    with pytest.raises(BundleError, match=r"none/bundle.json: no such file"):
+        release(tmp_path / "none", [], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["readonly", "n" * 300])
+def test_a_folder_that_cannot_be_written_to_is_the_users_to_mend(name, tmp_path):
+    """A folder in the lock's place, since root may write everywhere."""
+    (tmp_path / "readonly" / ".lock").mkdir(parents=True)
+    with pytest.raises(DataError, match="; choose another --out"), held_folder(tmp_path / name, Ranks(), resume=False):
+        pytest.fail("it is not to be had")
+
+
+def _denied(folder: Path) -> None:
+    raise PermissionError(13, "Permission denied", str(folder))
+
+
+@pytest.mark.parametrize("look", [find_photos, verify])
+def test_photos_that_cannot_be_listed_are_the_users_to_mend(look, tiny_photos, monkeypatch):
+    """Root may read everything, so the refusal is made up."""
+    monkeypatch.setattr(Path, "iterdir", _denied)
+    with pytest.raises(DataError, match=r"/bicycle: Permission denied; name a folder of photos that can be read"):
+        look(tiny_photos / "val")
+
+
+@pytest.mark.parametrize("look", [find_photos, verify])
+def test_a_name_that_no_folder_can_have_is_the_users_to_mend(look, tmp_path):
+    with pytest.raises(DataError, match="File name too long; name a folder of photos"):
+        look(tmp_path / ("n" * 300))
