@@ -2,10 +2,13 @@
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from model.errors import UserError
 
 
 @contextmanager
@@ -16,6 +19,19 @@ def named(path: Path) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a regular file. Raises OSError, and UserError for any other and for more than `max_bytes`.
+
+    The error says of the file what is wrong with it ("is no regular file"), and leaves it to the caller to name it.
+    """
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # of a folder the system has the say
+        raise UserError("is no regular file")  # a device or a pipe, which has no size, would be read for ever
+    if status.st_size > max_bytes:
+        raise UserError(f"has {status.st_size} bytes; at most {max_bytes} are read")
+    return path.read_bytes()
 
 
 def replace_file(path: Path, content: bytes) -> None:

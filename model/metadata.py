@@ -1,13 +1,13 @@
 """What a bundle says of itself, and its weights as bytes that match. No torch here: the CPU service runs without it."""
 
 import hashlib
-import stat
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from model.errors import BundleError
+from model.errors import BundleError, UserError
+from model.files import read_bounded
 from model.labels import CLASSES
 
 FORMAT_VERSION: Final = 1
@@ -95,12 +95,9 @@ def read_weights(path: Path, metadata: BundleMetadata) -> bytes:
 
 def _read(file: Path, max_bytes: int) -> bytes:
     try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):  # a link to a device or a pipe would be read for ever
-            raise BundleError(f"{file}: is no regular file")
-        if status.st_size > max_bytes:
-            raise BundleError(f"{file}: {status.st_size} bytes; at most {max_bytes} are read")
-        return file.read_bytes()
+        return read_bounded(file, max_bytes)
+    except UserError as error:
+        raise BundleError(f"{file}: {error}") from error
     except FileNotFoundError as error:
         raise BundleError(f"{file}: no such file; a bundle holds {METADATA_FILE} and {WEIGHTS_FILE}") from error
     except OSError as error:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from model.errors import ImageError, ImageShapeError, ImageTooLargeError
+from model.errors import ImageError, ImageShapeError, ImageTooLargeError, UserError
+from model.files import read_bounded
 from model.jpeg import MAX_SCANS, has_endless_scans, quick_pixels
 
 Pixels = npt.NDArray[np.uint8]
@@ -35,13 +35,11 @@ Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is stricter, and raises rather than 
 
 
 def read_content(path: Path) -> bytes:
-    """The bytes of a picture's file. Raises OSError, and ImageError for more than `MAX_BYTES`, a device or a pipe."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # it would be read for ever
-        raise ImageError(f"{path} is no regular file")
-    if status.st_size > MAX_BYTES:
-        raise ImageError(f"the file has {status.st_size} bytes; at most {MAX_BYTES} are read")
-    return path.read_bytes()
+    """The bytes of a picture's file. Raises OSError, and ImageError for no regular file or more than `MAX_BYTES`."""
+    try:
+        return read_bounded(path, MAX_BYTES)
+    except UserError as error:
+        raise ImageError(f"the file {error}") from error
 
 
 def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright: bool = True) -> Image.Image:
@@ -64,7 +62,10 @@ def _content(name: str, source: bytes | Path) -> bytes:
     if isinstance(source, bytes):
         return source
     with _hostile_decoder(name):
-        return read_content(source)
+        try:
+            return read_content(source)
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from error
 
 
 def _decode(name: str, content: bytes, max_pixels: int, upright: bool) -> Image.Image:

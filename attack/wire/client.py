@@ -31,7 +31,7 @@ from attack.wire.messages import (
 from attack.wire.pace import Pace
 from attack.wire.retry import RETRIED, Attempts, RetryPolicy
 from model.errors import ConfigError, EndpointError, ImageError
-from model.pixels import Pixels
+from model.pixels import Pixels, read_content
 
 Picture = Path | bytes | Pixels
 """A file, the bytes of one (PNG), or uint8 (H, W, 3) pixels."""
@@ -146,7 +146,9 @@ def encoded(picture: Picture) -> tuple[bytes, str]:
     if content_type is None:
         raise ImageError(f"{picture}: not one of {', '.join(IMAGE_TYPES)}")
     try:
-        return picture.read_bytes(), content_type
+        return read_content(picture), content_type
+    except ImageError as error:
+        raise ImageError(f"{picture}: {error}") from error
     except OSError as error:
         raise ImageError(f"{picture}: {error.strerror}") from error
 

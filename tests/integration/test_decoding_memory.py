@@ -17,7 +17,7 @@ from tests.pictures import encoded
 pytestmark = pytest.mark.integration
 SIDE = 2000
 BYTES_PER_PIXEL = 30
-"""What the manual promises. WebP with alpha takes the most: 28."""
+"""What the manual promises. WebP with alpha takes the most: 17."""
 
 ONE_PICTURE = """
 import re, sys

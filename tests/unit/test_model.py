@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from attack.wire.client import encoded as encode_for_the_wire
 from model.architecture import Architecture, PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, save_bundle
 from model.decision import calibrate, decide
@@ -241,6 +242,20 @@ def test_a_picture_that_is_not_there_is_not_called_unreadable(tmp_path):
     for path, said in ((tmp_path / "none.png", "No such file or directory"), (tmp_path, "Is a directory")):
         with pytest.raises(ImageError, match=f"^{path}: {said}$"):
             read_picture(path)
+
+
+@pytest.mark.parametrize("read", [read_picture, lambda path: load_square(path, 32), encode_for_the_wire])
+def test_a_device_or_a_file_of_holes_is_named_and_not_read(read, tmp_path):
+    """`/dev/zero` and a pipe would be read for ever; their size is said to be 0, as this one's is."""
+    (tmp_path / "device.png").symlink_to("/dev/null")
+    (tmp_path / "holes.png").touch()
+    os.truncate(tmp_path / "holes.png", 2**42)
+    for name, said in (
+        ("device.png", "the file is no regular file"),
+        ("holes.png", f"the file has {2**42} bytes; at most {2**28} are read"),
+    ):
+        with pytest.raises(ImageError, match=f"^{tmp_path / name}: {said}$"):
+            read(tmp_path / name)
 
 
 def test_pixels_hash_is_of_the_bytes():
