@@ -1,5 +1,6 @@
 """Who answers: one interface for a live endpoint and for a bundle in this process. N batch, S side."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -45,7 +46,8 @@ class RemoteOracle:
         self.client = client
         self.input_size, self.max_batch = client.info.input_size, client.info.max_batch
         weights = client.info.raw.get("weights_sha256")
-        self.identity = weights if isinstance(weights, str) else client.described
+        # Hashed, since a description may hold a key, and the journal lies open.
+        self.identity = weights if isinstance(weights, str) else sha256(client.described.encode()).hexdigest()
         self.max_slots = client.pace.max_slots
 
     @property

@@ -208,8 +208,8 @@ class TrainConfig(Section):
     """`torch.compile` of the passes, held against the plain ones first; `auto` does on CUDA. Up to four minutes before
     the first step."""
     capture: Wanted = "auto"
-    """The passes as CUDA graphs, held against the plain ones first; `auto` does on CUDA. Seconds, and the GPU no longer
-    waits for the processor."""
+    """The passes as CUDA graphs, held against the plain ones first; `auto` does on CUDA. Seconds; the GPU waits less
+    for the processor."""
     architecture: Architecture = Architecture()
     loss: LossConfig = LossConfig()
     spatial: SpatialConfig = SpatialConfig()

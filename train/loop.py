@@ -214,8 +214,10 @@ class Trainer:
             schedule = {name: getattr(phase, name) for name in ("learning_rate", "epsilon", "spatial_share")}
             log.add(self.step, epoch, **figures, **schedule, images_per_s=round(speed, 2))
         shown = {name: f"{value:.3f}" for name, value in figures.items() if "loss_" not in name}
-        best = f"{self.selection.best_score[0]:.3f}"
-        report(self.step, epoch=f"{epoch:.2f}", **shown, images_per_s=f"{speed:.1f}", best=best)
+        best = self.selection.best_score[0]
+        if best >= 0:
+            shown["best"] = f"{best:.3f}"
+        report(self.step, epoch=f"{epoch:.2f}", **shown, images_per_s=f"{speed:.1f}")
 
     def _step(self, phase: Phase) -> dict[str, float]:
         """One optimiser step; its figures. Raises TrainingError before a loss that is not finite meets the weights."""

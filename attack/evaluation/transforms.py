@@ -137,12 +137,12 @@ class Spatial:
         return moved(base, [variant] * len(base))
 
     def rank(self, logits: Tensor, y: Tensor) -> Tensor:
-        """By the margin."""
-        return objective(logits, y)
+        """By the margin; one that is not finite counts as wrong, so it is the largest."""
+        return objective(logits, y).where(logits.isfinite().all(dim=1), torch.inf)
 
     def note(self, logits: Tensor, y: Tensor) -> None:
         """Count the mistakes and add up the margins of each map."""
-        margins = objective(logits.reshape(-1, 2), y.repeat_interleave(len(self.variants))).view(len(y), -1)
+        margins = self.rank(logits.reshape(-1, 2), y.repeat_interleave(len(self.variants))).view(len(y), -1)
         self.wrong += (margins > 0).sum(0)
         self.margins += margins.double().sum(0)
         self.n += len(y)

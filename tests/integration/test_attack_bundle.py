@@ -1,6 +1,8 @@
 """The same attacks on a bundle in this process, and what the commands say to mistakes."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +86,7 @@ def _trades_bob(*words: str) -> subprocess.CompletedProcess[str]:
     [
         (["--attack", "guess", "--endpoint", "http://x"], "no attack is called 'guess'; there are auto"),
         (["--spatial", "twice", "--endpoint", "http://x"], "--spatial is 'twice'"),
+        (["--max-l2", "inf", "--endpoint", "http://x"], "--max-l2 is inf; give a number"),
         ([], "give --endpoint URL or --bundle DIR"),
         (["--endpoint", "nothing.toml"], "nothing.toml: No such file"),
         (["--endpoint", "localhost"], "is no endpoint"),
@@ -103,6 +106,14 @@ def test_predict_prints_path_tab_label(bundle, labelled):
     assert (done.returncode, done.stdout) == (0, f"{first}\tbird\n")
     missing = _trades_bob("predict", "none.png", "--bundle", str(bundle))
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+
+
+def test_the_threshold_is_part_of_what_answers(bundle, tmp_path):
+    """A run does not go on with the same weights that abstain more."""
+    other = shutil.copytree(bundle, tmp_path / "other")
+    said = json.loads((other / "bundle.json").read_text())
+    (other / "bundle.json").write_text(json.dumps(said | {"abstain_below": said["abstain_below"] + 1}))
+    assert LocalOracle(bundle).identity != LocalOracle(other).identity == LocalOracle(other).identity
 
 
 @pytest.mark.parametrize("door", ["--bundle", "--endpoint"])

@@ -330,6 +330,18 @@ def test_a_name_that_is_not_listed_is_neither_class(tmp_path, pixels):
         client.predict(pixels[0])
 
 
+def test_brackets_without_end_are_no_label_and_no_reason(tmp_path, pixels):
+    """Python's parser ends in a RecursionError, which is no ValueError."""
+    nested = b"[" * 200_000
+    foreign = _foreign(tmp_path, "", lambda _: httpx.Response(200, content=nested))
+    with foreign as client, pytest.raises(EndpointError, match="no label at"):
+        client.predict(pixels[0])
+    for code, words in ((200, "no JSON"), (422, "status 422")):
+        transport = httpx.MockTransport(lambda _, code=code: httpx.Response(code, content=nested))
+        with Client("http://toy", transport=transport) as client, pytest.raises(EndpointError, match=words):
+            client.predict(pixels[0])
+
+
 def test_an_answer_may_be_the_label_and_nothing_else(tmp_path, pixels):
     with _foreign(tmp_path, '[answer]\nlabel = ""\n', lambda _: httpx.Response(200, json="bird")) as client:
         assert client.predict(pixels[0]) == "bird"

@@ -166,6 +166,15 @@ def test_the_rows_of_corruptions():
     assert len(set(transforms.ALL_VARIANTS)) == 95
 
 
+def test_a_map_whose_answers_are_not_finite_has_no_mean_margin(photos, monkeypatch):
+    session = Session(Linear(batch=5), seed=0)
+    broken = torch.tensor([[9.0, -torch.inf]])  # of a bicycle the right class
+    monkeypatch.setattr(session.subject, "logits", lambda x: broken.expand(len(x), 2))
+    result = transforms.spatial(session, photos[:2], silent, Grid((0.0,), (0.0,), (0.0, 9.0)))
+    heat = result.detail["grid"]
+    assert (heat["mean_margin"], heat["wrong"]) == ([None, None], [2, 2])
+
+
 def test_the_grid_keeps_the_largest_margin(photos):
     session = Session(Linear(batch=5), seed=0)
     grid = Grid((0.0, 20.0), (-18.0, 0.0), (-30.0, 10.0, 30.0))
@@ -361,6 +370,11 @@ def test_a_walk_in_process_is_the_walk_over_an_endpoint_that_never_abstains(phot
     assert all(record["queries"] > 1 for record in there.detail["walks"])  # an abstention may still be made a mistake
 
 
+def test_what_an_endpoint_says_of_itself_bounds_no_memory_of_ours():
+    assert EndpointSubject(Service(Linear(batch=10**9))).batch < 10**4
+    assert EndpointSubject(Service(Linear(batch=4))).batch == 4
+
+
 def test_pictures_are_counted_from_many_threads(session):
     class Slow(int):
         def __radd__(self, other):
@@ -428,6 +442,20 @@ def test_a_callable_is_asked_with_the_kits_signature(defence):
 def test_a_callable_that_is_none_is_one_line(defence, name, words):
     with pytest.raises(ConfigError, match=words):
         find_callable(name)
+
+
+def test_a_module_that_fails_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "half_written.py").write_text("def logits(x:\n")
+    with pytest.raises(ConfigError, match="'half_written:logits': importing it raised SyntaxError"):
+        find_callable("half_written:logits")
+
+
+def test_a_callable_that_fails_is_one_line(defence, monkeypatch):
+    subject = CallableSubject(defence, SIDE)
+    monkeypatch.setattr(subject, "function", lambda _: {}["weights"])
+    with pytest.raises(ConfigError, match="my_defence:logits: raised KeyError: 'weights'"):
+        subject.logits(torch.rand(2, 3, SIDE, SIDE))
 
 
 def test_a_callable_with_other_logits_is_refused(defence):
@@ -637,11 +665,17 @@ def test_the_command_and_its_repetition(defence, tiny_photos, tmp_path, capsys):
         (["--out", "x", "--callable", "a:b", "--images", "VAL", "--attacks", "fgsm"], "fgsm"),
         (["--out", "x", "--bundle", "nowhere", "--images", "VAL", "--device", "tpu"], "tpu"),
         (["--out", "x", "--from", "nowhere/report.json"], "not a readable report"),
+        (["--out", "x", "--from", "half.json"], "half.json: not a report that this version reads"),
+        (
+            ["--out", "x", "--callable", "a:b", "--images", "VAL", "--beside", "nowhere"],
+            "nowhere: not a readable report",
+        ),
         (["--out", "x", "--callable", "a:b", "--images", "nowhere"], "no such folder"),
     ],
 )
 def test_mistakes_of_the_user_are_one_line(arguments, words, tiny_photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "half.json").write_text(json.dumps({"version": 1}))
     arguments = [str(tiny_photos / "val") if word == "VAL" else word for word in arguments]
     with pytest.raises((ConfigError, DataError, ValueError), match=words) as error:
         run_command("evaluate", *arguments)
