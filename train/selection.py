@@ -1,11 +1,15 @@
 """Which of a run's averaged weights its bundle holds, and when a run may end early."""
 
+from typing import Final
+
 from torch import Tensor
 
 from train.config import TrainConfig
 from train.validation import Validation
 
 Score = tuple[float, float]
+NONE: Final[Score] = (-1.0, -1.0)
+"""Less than any."""
 
 
 class Selection:
@@ -13,7 +17,7 @@ class Selection:
 
     def __init__(self, config: TrainConfig, weights: dict[str, Tensor]) -> None:
         self.natural, self.settings = config.loss.kind == "natural", config.validation
-        self.best, self.best_score, self.stale = weights, (-1.0, -1.0), 0
+        self.best, self.best_score, self.stale = weights, NONE, 0
 
     @property
     def exhausted(self) -> bool:
@@ -23,12 +27,13 @@ class Selection:
     def see(self, validation: Validation, weights: dict[str, Tensor], *, full_strength: bool) -> None:
         """Keep a copy of `weights` if they are to be kept.
 
-        While the schedule still rises the latest weights count, and the first ones at full strength beat them.
+        While the schedule still rises no score is kept, so that the latest weights count, and the first ones at full
+        strength beat them.
         """
         score = self._score(validation)
-        if score > self.best_score or not full_strength or self.settings.keep == "last":
+        if score > self.best_score or self.settings.keep == "last":
             self.best = {name: tensor.clone() for name, tensor in weights.items()}
-            self.best_score, self.stale = (score if full_strength else (-1.0, -1.0)), 0
+            self.best_score, self.stale = (score if full_strength else NONE), 0
         else:
             self.stale += 1
 

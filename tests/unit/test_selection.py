@@ -1,9 +1,10 @@
-"""Which weights a run keeps."""
+"""Which weights a run keeps, and from when on it compares them."""
 
 import pytest
 import torch
 
 from train.config import parse_config
+from train.schedule import phase_at
 from train.selection import Selection
 from train.validation import Accuracy, Validation
 
@@ -50,3 +51,13 @@ def test_the_last_are_kept_where_that_is_asked_for_and_while_the_schedule_rises(
     rising = selection_of("trades")
     assert kept(rising, falling, full_strength=False) == 2
     assert kept(rising, [(0.1, 0.1)]) == 0, "the first ones at full strength beat them"
+
+
+@pytest.mark.parametrize(
+    ("kind", "maps", "ball", "full"),
+    [("trades", 2, 1, [2, 3]), ("trades", 0, 3, [3]), ("madry", 0, 0, [0, 1, 2, 3]), ("natural", 1, 3, [1, 2, 3])],
+)
+def test_full_strength_is_that_of_maps_and_ball_together(kind, maps, ball, full):
+    loss = {"kind": kind, "epsilon_warmup_epochs": ball}
+    config = parse_config({"epochs": 4, "loss": loss, "spatial": {"warmup_epochs": maps}}, "test")
+    assert [epoch for epoch in range(4) if phase_at(config, epoch).full_strength] == full

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from train.checkpoint import FILE, Checkpoint, save_checkpoint
+from train.selection import NONE
 
 
 def shrink(run: Path, out: Path) -> None:
@@ -48,7 +49,7 @@ def grow(file: Path, run: Path) -> int:
         average=average,
         optimizer={"state": state, "param_groups": compact["groups"]},
         best=average,
-        best_score=(-1.0, -1.0),  # the next validation is the first of its kind; the best bundle so far travels apart
+        best_score=NONE,  # the next validation is the first of its kind; the best bundle so far travels apart
         stale=0,
         fingerprint=compact["fingerprint"],
         start_sha256=compact["start_sha256"],
