@@ -107,7 +107,8 @@ def _calibrated(classifier: Classifier, folder: Path) -> BundleMetadata:
         "natural_at_80": found.at_80,
         "answered": (confidence(logits) >= threshold).float().mean().item(),
     }
-    val = (metadata.metrics.get("val") or {}) | {name: round(value, 4) for name, value in figures.items()}
+    before = metadata.metrics.get("val")  # whatever somebody wrote there
+    val = (before if isinstance(before, dict) else {}) | {name: round(value, 4) for name, value in figures.items()}
     return metadata.model_copy(update={"abstain_below": threshold, "metrics": metadata.metrics | {"val": val}})
 
 
