@@ -44,7 +44,11 @@ def step_of(device: str = "cpu", ranks: Ranks | None = None, **changes: object) 
 
 
 def assert_steps_equal_plain_ones(form: str, device: str, precision: str) -> None:
-    """`form` of FORMS alone, the other off."""
+    """`form` of FORMS alone, the other off.
+
+    Only the first step is compared to rounding: AdamW and L-inf attacks turn the rounding of small gradients into whole
+    steps, so that one CPU thread already moves the next gradient's norm by a hundredth from what two give.
+    """
     photos = torch.randint(0, 256, (8, 3, 36, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     y = torch.arange(8, device=device) % 2
     exact = precision == "float32"
@@ -53,6 +57,7 @@ def assert_steps_equal_plain_ones(form: str, device: str, precision: str) -> Non
         step = step_of(device, precision=precision, **dict.fromkeys(FORMS, "off") | {form: wanted})
         assert {passes.run != passes.plain for passes in (step.trained, step.attacked)} == {wanted == "on"}
         seen[wanted] = [step(photos.to(device), y, phase_at(step.config, 0.9), number) for number in range(3)]
-    for plain, faster in zip(seen["off"], seen["on"], strict=True):
-        assert faster["loss"] == pytest.approx(plain["loss"], rel=1e-3 if exact else 0.05)
-        assert faster["gradient_norm"] == pytest.approx(plain["gradient_norm"], rel=1e-2 if exact else 0.2)
+    for number, (plain, faster) in enumerate(zip(seen["off"], seen["on"], strict=True)):
+        rounding = exact and number == 0
+        assert faster["loss"] == pytest.approx(plain["loss"], rel=1e-3 if rounding else 0.05)
+        assert faster["gradient_norm"] == pytest.approx(plain["gradient_norm"], rel=1e-2 if rounding else 0.2)
