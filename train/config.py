@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from attack.spatial import SpatialRange
+from attack.transforms.spatial import SpatialRange
 from model.architecture import Architecture
 from model.errors import ConfigError
 from model.labels import CLASSES

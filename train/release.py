@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from attack.evaluation.corruptions import KIT_CORRUPTIONS, corrupt
-from attack.evaluation.transforms import brought_to
-from attack.spatial import KIT_SIZE
+from attack.transforms.corruptions import KIT_CORRUPTIONS, corrupt
+from attack.transforms.pixels import brought_to
+from attack.transforms.spatial import KIT_SIZE
 from model.bundle import Classifier, load_bundle, save_bundle
 from model.console import progress
 from model.decision import calibrate, confidence

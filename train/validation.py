@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attack.spatial import SpatialRange
+from attack.transforms.spatial import SpatialRange
 from model.console import Report, unseen
 from model.decision import calibrate, confidence
 from train.cache import PhotoCache

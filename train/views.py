@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
+from attack.transforms.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from train.randomness import drawn
 from train.trades import attack_mode, kl_divergence
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from attack.decision.problem import Attack, Problem
-from attack.evaluation.corruptions import KIT_CORRUPTIONS, corrupt
-from attack.evaluation.grid import DOCUMENTED, KIT, bordered, moved
-from attack.spatial import SpatialRange, apply_maps
+from attack.transforms.corruptions import KIT_CORRUPTIONS, corrupt
+from attack.transforms.grid import DOCUMENTED, KIT, bordered, moved
+from attack.transforms.pixels import to_pixels, to_tensor
+from attack.transforms.spatial import SpatialRange, apply_maps
 from model.pixels import Pixels
 
 CHUNK = 25
@@ -22,13 +23,13 @@ def random_map(clean: Pixels, rng: np.random.Generator) -> tuple[Pixels, dict[st
     """(S, S, 3) -> the picture under one map drawn from the warm-up's span, and the map's parameters."""
     span = SpatialRange()
     angle, dx, dy = (rng.uniform(-limit, limit) for limit in (span.angle_degrees, span.shift, span.shift))
-    mapped = apply_maps(_tensor(clean), torch.tensor([[angle, dx, dy]]), span.scale)
-    return _pictures(mapped)[0], {"angle_degrees": angle, "dx": dx, "dy": dy, "scale": span.scale}
+    mapped = apply_maps(to_tensor(clean[None]), torch.tensor([[angle, dx, dy]]), span.scale)
+    return to_pixels(mapped)[0], {"angle_degrees": angle, "dx": dx, "dy": dy, "scale": span.scale}
 
 
 def spatial_grid(problem: Problem, grid: Literal["kit", "documented"]) -> Attack:
     """The 775 maps of a grid, until one is answered wrongly; `kit` as it ran, `documented` as it was meant."""
-    x = _tensor(bordered(_square(problem)))
+    x = to_tensor(bordered(_square(problem))[None])
     every = (KIT if grid == "kit" else DOCUMENTED).maps
     for maps in (every[begin : begin + CHUNK] for begin in range(0, len(every), CHUNK)):
         if (yield _probes(moved(x.expand(len(maps), -1, -1, -1), maps))).any():
@@ -37,27 +38,16 @@ def spatial_grid(problem: Problem, grid: Literal["kit", "documented"]) -> Attack
 
 def corruptions(problem: Problem) -> Attack:
     """The kit's 17 corruptions at severity 1, at the endpoint's side: below 224 px stronger than the kit's own."""
-    x = _tensor(_square(problem))
+    x = to_tensor(_square(problem)[None])
     seed = int(problem.rng.integers(2**31))
     yield np.concatenate([_probes(corrupt(x, name, 1, [seed])) for name in KIT_CORRUPTIONS])
 
 
 def _square(problem: Problem) -> Pixels:
-    square: Pixels = problem.original.astype(np.uint8).reshape(problem.side, problem.side, 3)
-    return square
-
-
-def _tensor(picture: Pixels) -> Tensor:
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
-
-
-def _pictures(x: Tensor) -> Pixels:
-    """(M, 3, S, S) in [0, 1] -> (M, S, S, 3)."""
-    pictures: Pixels = (x * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-    return pictures
+    """(S, S, 3)"""
+    return problem.original.astype(np.uint8).reshape(problem.side, problem.side, 3)
 
 
 def _probes(x: Tensor) -> Pixels:
     """(M, 3, S, S) -> (M, D)."""
-    probes: Pixels = _pictures(x).reshape(len(x), -1)
-    return probes
+    return to_pixels(x).reshape(len(x), -1)

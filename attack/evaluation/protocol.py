@@ -11,8 +11,7 @@ from typing import Any, Final, Literal
 from torch import Tensor
 
 from attack.decision import WITH_SURROGATE
-from attack.evaluation import transforms, walks
-from attack.evaluation.grid import DOCUMENTED, KIT, Grid
+from attack.evaluation import variants, walks
 from attack.evaluation.searches import run_search, run_spsa
 from attack.evaluation.session import Result, Session
 from attack.evaluation.subject import Subject
@@ -21,6 +20,7 @@ from attack.gradient.objective import Attacked
 from attack.gradient.pgd import PGD, pgd
 from attack.gradient.spsa import SPSA
 from attack.gradient.square import Square, square
+from attack.transforms.grid import DOCUMENTED, KIT, Grid
 from model.console import Report
 from model.errors import ConfigError
 from model.photos import Photo
@@ -78,7 +78,7 @@ def _grid(title: str, grid: Grid) -> Row:
     values = {name: list(value) for name, value in asdict(grid).items()}
     return _variants(
         title,
-        partial(transforms.spatial, grid=grid),
+        partial(variants.spatial, grid=grid),
         len(grid.maps),
         **values,
         border="15 % a side",
@@ -161,19 +161,19 @@ def _search(
 
 
 ROWS: Final[dict[str, Row]] = {
-    "clean": _variants("clean", transforms.clean, 1),
+    "clean": _variants("clean", variants.clean, 1),
     "corruptions": _variants(
         "common corruptions",
-        transforms.corruptions,
-        len(transforms.KIT_VARIANTS),
-        corruptions=[one.name for one in transforms.KIT_VARIANTS],
+        variants.corruptions,
+        len(variants.KIT_VARIANTS),
+        corruptions=[one.name for one in variants.KIT_VARIANTS],
         severity=1,
         corrupted_at_px=224,
     ),
     "corruptions-all": _variants(
         "all corruptions, all severities",
-        partial(transforms.corruptions, variants=transforms.ALL_VARIANTS),
-        len(transforms.ALL_VARIANTS),
+        partial(variants.corruptions, variants=variants.ALL_VARIANTS),
+        len(variants.ALL_VARIANTS),
         severities=[1, 2, 3, 4, 5],
         corrupted_at_px=224,
     ),

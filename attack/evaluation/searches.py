@@ -13,7 +13,7 @@ from attack.evaluation.session import Chunk, Gallery, Result, Session, shot_of
 from attack.gradient.objective import Attacked
 from attack.gradient.pool import run_pooled
 from attack.gradient.spsa import SPSA, Task, spsa
-from attack.spatial import SpatialRange, apply_maps, draw_maps
+from attack.transforms.spatial import SpatialRange, apply_maps, draw_maps
 from model.console import Report
 from model.photos import Photo
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from attack.evaluation import scoring
-from attack.evaluation.subject import Subject, to_pixels, to_tensor
+from attack.evaluation.subject import Subject
 from attack.gradient.objective import objective, split
 from attack.surrogate import Surrogate
+from attack.transforms.pixels import to_pixels, to_tensor
 from model.console import Report
 from model.photos import Photo
 from model.pixels import Pixels, load_square

@@ -21,7 +21,8 @@ from torch import Tensor
 from attack.evaluation.onnx_network import OnnxNetwork
 from attack.gradient.network import Network
 from attack.gradient.objective import Model
-from attack.spatial import KIT_SIZE
+from attack.transforms.pixels import to_pixels
+from attack.transforms.spatial import KIT_SIZE
 from attack.wire.client import Client
 from attack.wire.foreign import ForeignClient
 from model.bundle import load_bundle
@@ -166,17 +167,6 @@ class EndpointSubject(Subject):
 def read_votes(logits: npt.NDArray[np.floating]) -> list[str]:
     """(N, 2) `VOTES` -> the N labels they stand for."""
     return [ABSTAIN if row[0] == row[1] else CLASSES[int(row[1] > row[0])] for row in logits]
-
-
-def to_pixels(x: Tensor) -> Pixels:
-    """(N, 3, S, S) in [0, 1] -> uint8 (N, S, S, 3), rounded."""
-    pixels: Pixels = (x * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return pixels
-
-
-def to_tensor(pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
-    """uint8 (N, S, S, 3) -> (N, 3, S, S) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def find_callable(name: str) -> Callable[[npt.NDArray[np.float32]], Any]:

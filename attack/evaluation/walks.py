@@ -16,10 +16,11 @@ from attack.decision import ATTACKS, WITH_SURROGATE
 from attack.decision.problem import Attack, Problem, distances
 from attack.evaluation.searches import mapped
 from attack.evaluation.session import Chunk, Gallery, Result, Session, Shot
-from attack.evaluation.subject import EndpointSubject, Subject, to_pixels, to_tensor
+from attack.evaluation.subject import EndpointSubject, Subject
 from attack.scheduler import Scheduler
-from attack.spatial import KIT_SIZE
 from attack.track import Outcome, Plan, Track
+from attack.transforms.pixels import to_pixels, to_tensor
+from attack.transforms.spatial import KIT_SIZE
 from model.answers import answers
 from model.console import Report
 from model.labels import CLASSES

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from attack.evaluation.subject import BundleSubject, to_tensor
+from attack.evaluation.subject import BundleSubject
 from attack.gradient.pgd import PGD, pgd
-from attack.spatial import SpatialRange, apply_maps, draw_maps
 from attack.surrogate import Surrogate
+from attack.transforms.pixels import to_tensor
+from attack.transforms.spatial import SpatialRange, apply_maps, draw_maps
 from model.architecture import PixelClassifier
 from model.runtime import open_runtime
 from model.torch_runtime import TorchRuntime

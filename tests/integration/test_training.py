@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from attack.evaluation.corruptions import KIT_CORRUPTIONS, corrupt
-from attack.evaluation.transforms import brought_to
-from attack.spatial import KIT_SIZE
+from attack.transforms.corruptions import KIT_CORRUPTIONS, corrupt
+from attack.transforms.pixels import brought_to
+from attack.transforms.spatial import KIT_SIZE
 from model.architecture import Architecture
 from model.bundle import load_bundle
 from model.errors import BundleError, ConfigError, DataError, TrainingError

@@ -9,9 +9,9 @@ from PIL import Image
 from scipy import ndimage
 
 from attack.draws import Draws
-from attack.evaluation.corruptions import CORRUPTIONS, KIT_CORRUPTIONS, SEVERITIES, blur, corrupt, jpeg, weather
-from attack.evaluation.corruptions.filters import to_lattice
-from attack.evaluation.corruptions.parameters import PARAMETERS
+from attack.transforms.corruptions import CORRUPTIONS, KIT_CORRUPTIONS, SEVERITIES, blur, corrupt, jpeg, weather
+from attack.transforms.corruptions.filters import to_lattice
+from attack.transforms.corruptions.parameters import PARAMETERS
 
 pytestmark = pytest.mark.unit
 SIDE = 40

@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from attack.evaluation import protocol, transforms, walks
-from attack.evaluation.corruptions import corrupt
-from attack.evaluation.grid import DOCUMENTED, KIT, Grid, bordered, moved
+from attack.evaluation import protocol, variants, walks
 from attack.evaluation.page import command_of, read_report
 from attack.evaluation.report import EvaluationSettings, Scored, changed_inputs, same_table, scores, worst_of_all
 from attack.evaluation.run import all_photos, duration, evaluate, expected_s
@@ -28,14 +26,15 @@ from attack.evaluation.subject import (
     Subject,
     find_callable,
     read_votes,
-    to_pixels,
-    to_tensor,
 )
 from attack.gradient.objective import objective, split
 from attack.gradient.pgd import PGD, pgd
 from attack.gradient.spsa import SPSA
-from attack.spatial import SpatialRange
 from attack.track import Outcome
+from attack.transforms.corruptions import corrupt
+from attack.transforms.grid import DOCUMENTED, KIT, Grid, bordered, moved
+from attack.transforms.pixels import brought_to, to_pixels, to_tensor
+from attack.transforms.spatial import SpatialRange
 from attack.wire.messages import Info
 from benchmarks.evaluate import finished
 from model.answers import answers
@@ -134,7 +133,7 @@ def test_questions_go_out_in_full_batches(session):
 
 
 def test_clean_logits(session, photos):
-    result = transforms.clean(session, photos, silent)
+    result = variants.clean(session, photos, silent)
     x = torch.cat([session.tensor(chunk) for chunk in session.chunks(photos)])
     np.testing.assert_allclose(result.logits, session.subject.forward(x).numpy())
     assert session.subject.queries == 16  # once, not once more for the pictures shown
@@ -143,34 +142,34 @@ def test_clean_logits(session, photos):
 
 
 def test_corruptions_keep_the_largest_wrong_logit(session, photos):
-    some, variants = photos[:2], transforms.KIT_VARIANTS[::5]
-    result = transforms.corruptions(session, some, silent, variants)
+    some, chosen = photos[:2], variants.KIT_VARIANTS[::5]
+    result = variants.corruptions(session, some, silent, chosen)
     assert session.subject.queries == 4 * 2
     for photo, kept in zip(some, result.logits, strict=True):
         chunk = next(session.chunks([photo], size=224))
         wrong_logits = []
-        for one in variants:
+        for one in chosen:
             seed = session.seed_of(photo, f"corruption {one}")
             corrupted = corrupt(to_tensor(chunk.pixels), one.name, one.severity, [seed])
-            small = transforms.brought_to(corrupted, SIDE)
+            small = brought_to(corrupted, SIDE)
             wrong_logits.append(float(session.subject.forward(small)[0, 1 - photo.label]))
         assert kept[1 - photo.label] == pytest.approx(max(wrong_logits), abs=1e-5)
     assert [(one["corruption"], one["severity"], one["n"]) for one in result.detail["matrix"]] == [
-        (one.name, 1, 2) for one in variants
+        (one.name, 1, 2) for one in chosen
     ]
 
 
 def test_the_rows_of_corruptions():
-    assert len(transforms.KIT_VARIANTS) == 17
-    assert {one.severity for one in transforms.KIT_VARIANTS} == {1}
-    assert len(set(transforms.ALL_VARIANTS)) == 95
+    assert len(variants.KIT_VARIANTS) == 17
+    assert {one.severity for one in variants.KIT_VARIANTS} == {1}
+    assert len(set(variants.ALL_VARIANTS)) == 95
 
 
 def test_a_map_whose_answers_are_not_finite_has_no_mean_margin(photos, monkeypatch):
     session = Session(Linear(batch=5), seed=0)
     broken = torch.tensor([[9.0, -torch.inf]])  # of a bicycle the right class
     monkeypatch.setattr(session.subject, "logits", lambda x: broken.expand(len(x), 2))
-    result = transforms.spatial(session, photos[:2], silent, Grid((0.0,), (0.0,), (0.0, 9.0)))
+    result = variants.spatial(session, photos[:2], silent, Grid((0.0,), (0.0,), (0.0, 9.0)))
     heat = result.detail["grid"]
     assert (heat["mean_margin"], heat["wrong"]) == ([None, None], [2, 2])
 
@@ -179,7 +178,7 @@ def test_the_grid_keeps_the_largest_margin(photos):
     session = Session(Linear(batch=5), seed=0)
     grid = Grid((0.0, 20.0), (-18.0, 0.0), (-30.0, 10.0, 30.0))
     some = photos[:7]
-    result = transforms.spatial(session, some, silent, grid)
+    result = variants.spatial(session, some, silent, grid)
     heat = result.detail["grid"]
     wrong = np.zeros(12, int)
     for photo, kept in zip(some, result.logits, strict=True):
@@ -717,6 +716,7 @@ def test_a_finished_report_is_a_benchmark_without_a_second_run(defence, tiny_pho
 
 def test_pixels_and_tensors_go_round():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    pixels.setflags(write=False)  # as Pillow gives them; torch warns once a process
     assert (to_pixels(to_tensor(pixels)) == pixels).all()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attack.evaluation.grid import DOCUMENTED, KIT, bordered, moved
+from attack.transforms.grid import DOCUMENTED, KIT, bordered, moved
 
 pytestmark = pytest.mark.unit
 

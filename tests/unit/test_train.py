@@ -15,7 +15,7 @@ from kornia.geometry.transform import get_rotation_matrix2d, warp_affine
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attack.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
+from attack.transforms.spatial import SpatialRange, apply_maps, draw_maps, draw_scales
 from model.errors import ConfigError, DataError
 from train.augment import _cloud, _haze, _motion, augment
 from train.average import WeightAverage

@@ -10,9 +10,9 @@ from typing import Final
 from torch import Tensor
 
 from attack.draws import Draws
-from attack.evaluation.corruptions import blur, digital, jpeg, noise, spatter, weather
-from attack.evaluation.corruptions.filters import to_lattice
-from attack.evaluation.corruptions.parameters import SEVERITIES
+from attack.transforms.corruptions import blur, digital, jpeg, noise, spatter, weather
+from attack.transforms.corruptions.filters import to_lattice
+from attack.transforms.corruptions.parameters import SEVERITIES
 
 Corruption = Callable[[Tensor, int, Draws], Tensor]
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from attack.draws import Draws
-from attack.evaluation.corruptions.parameters import PARAMETERS
+from attack.transforms.corruptions.parameters import PARAMETERS
 
 
 def gaussian_noise(x: Tensor, severity: int, draws: Draws) -> Tensor:

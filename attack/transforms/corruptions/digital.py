@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attack.draws import Draws
-from attack.evaluation.corruptions.filters import gaussian
-from attack.evaluation.corruptions.parameters import PARAMETERS
+from attack.transforms.corruptions.filters import gaussian
+from attack.transforms.corruptions.parameters import PARAMETERS
 
 
 def brightness(x: Tensor, severity: int, draws: Draws) -> Tensor:  # noqa: ARG001  (one signature for all)

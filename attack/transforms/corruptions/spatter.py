@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attack.draws import Draws
-from attack.evaluation.corruptions.filters import box3, correlate, gaussian
-from attack.evaluation.corruptions.parameters import PARAMETERS
+from attack.transforms.corruptions.filters import box3, correlate, gaussian
+from attack.transforms.corruptions.parameters import PARAMETERS
 
 WATER = (175 / 255, 238 / 255, 238 / 255)
 MUD = (63 / 255, 42 / 255, 20 / 255)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attack.draws import Draws
-from attack.evaluation.corruptions.filters import clipped_zoom, correlate, gaussian, motion, to_lattice
-from attack.evaluation.corruptions.parameters import PARAMETERS
+from attack.transforms.corruptions.filters import clipped_zoom, correlate, gaussian, motion, to_lattice
+from attack.transforms.corruptions.parameters import PARAMETERS
 
 
 def gaussian_blur(x: Tensor, severity: int, draws: Draws) -> Tensor:  # noqa: ARG001  (one signature for all)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from attack.draws import Draws
-from attack.evaluation.corruptions.filters import clipped_zoom, motion, to_lattice
-from attack.evaluation.corruptions.parameters import PARAMETERS
+from attack.transforms.corruptions.filters import clipped_zoom, motion, to_lattice
+from attack.transforms.corruptions.parameters import PARAMETERS
 
 FROST_TINT = (0.86, 0.93, 1.0)
 GREY = (0.299, 0.587, 0.114)

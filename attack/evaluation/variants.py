@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attack.evaluation.corruptions import CORRUPTIONS, KIT_CORRUPTIONS, corrupt
-from attack.evaluation.corruptions.parameters import SEVERITIES
-from attack.evaluation.grid import KIT, Grid, bordered, moved
 from attack.evaluation.session import Chunk, Result, Session, worst_variants
-from attack.evaluation.subject import to_pixels, to_tensor
 from attack.gradient.objective import objective, split
-from attack.spatial import KIT_SIZE
+from attack.transforms.corruptions import CORRUPTIONS, KIT_CORRUPTIONS, corrupt
+from attack.transforms.corruptions.parameters import SEVERITIES
+from attack.transforms.grid import KIT, Grid, bordered, moved
+from attack.transforms.pixels import brought_to, to_tensor
+from attack.transforms.spatial import KIT_SIZE
 from model.console import Report
 from model.photos import Photo
-from model.pixels import load_square, to_square
+from model.pixels import load_square
 
 
 class Corrupted(NamedTuple):
@@ -109,13 +109,6 @@ class Corruptions:
             {"corruption": one.name, "severity": one.severity, "errors": int(errors), "n": self.n}
             for one, errors in zip(self.variants, self.errors, strict=True)
         ]
-
-
-def brought_to(x: Tensor, size: int) -> Tensor:
-    """(P, 3, T, T) on the 8-bit lattice -> (P, 3, S, S), by the rule that photos are resized by."""
-    if x.shape[-1] == size:
-        return x
-    return to_tensor(np.stack([to_square(pixels, size) for pixels in to_pixels(x)]), x.device)
 
 
 class Spatial:

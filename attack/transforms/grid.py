@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from attack.spatial import KIT_SIZE
+from attack.transforms.spatial import KIT_SIZE
 from model.pixels import Pixels
 
 BORDER_SHARE = 0.15

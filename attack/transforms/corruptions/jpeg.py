@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attack.draws import Draws
-from attack.evaluation.corruptions.parameters import PARAMETERS
+from attack.transforms.corruptions.parameters import PARAMETERS
 
 LUMA: Final = (
     (16, 11, 10, 16, 24, 40, 51, 61),

@@ -1,0 +1,1 @@
+"""What changes pictures: spatial maps, the grid, common corruptions. It knows neither attacks nor their evaluation."""

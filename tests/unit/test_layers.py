@@ -1,0 +1,52 @@
+"""The layers of `pyproject.toml` hold the imports: one that goes upwards is found."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("model", "attack", "train", "server")
+
+
+def broken_layers(tree):
+    """What import-linter says of a tree."""
+    lint = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    done = subprocess.run(lint, cwd=tree, env={"PYTHONPATH": str(tree)}, capture_output=True, text=True, check=False)
+    return [line.strip() for line in done.stdout.splitlines() if "not allowed to import" in line]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """The packages' modules alone, to be spoilt."""
+    copy = tmp_path_factory.mktemp("tree")
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    for file in (file for package in PACKAGES for file in (ROOT / package).rglob("*.py")):
+        there = copy / file.relative_to(ROOT)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, there)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("module", "upwards"),
+    [
+        ("attack/decision/maps.py", "attack.evaluation.scoring"),
+        ("attack/gradient/pgd.py", "attack.decision.problem"),
+        ("attack/transforms/grid.py", "attack.decision.problem"),
+        ("attack/transforms/pixels.py", "attack.evaluation.session"),
+    ],
+)
+def test_no_layer_of_the_attacks_knows_those_above_it(module, upwards, tree):
+    file = tree / module
+    whole = file.read_text()
+    file.write_text(f"{whole}\nimport {upwards}\n")
+    try:
+        below, above = (".".join(name.split(".")[:2]) for name in (module.replace("/", "."), upwards))
+        assert f"{below} is not allowed to import {above}:" in broken_layers(tree)
+    finally:
+        file.write_text(whole)
+    assert broken_layers(tree) == []
