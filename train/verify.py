@@ -167,8 +167,8 @@ def _look(folder: Path, photo: Photo) -> Look:
         picture = read_picture(content)
         square = to_square(picture, SIDE)  # refuses what the cache refuses
         hashes = hashlib.sha256(content).hexdigest(), pixels_sha256(square)
-    except (ImageError, OSError) as error:
-        return Look(file, photo, "", "", (0, 0), str(error))
+    except (ImageError, OSError, MemoryError) as error:  # the last may say nothing
+        return Look(file, photo, "", "", (0, 0), str(error) or "too little memory")
     return Look(file, photo, *hashes, picture.size, "")
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import trades_bob
+import train.verify
 from model.errors import DataError
 from train.cache import open_cache
 from train.verify import SHOWN, Verification, verify
@@ -78,6 +79,24 @@ def test_a_file_of_holes_is_not_read(folder: Path, capfd: pytest.CaptureFixture[
     assert lines(verify(folder)) == [f"error: cannot be read: val/bird/holes.png: {said}"]
     assert len(open_cache(folder / "val", 32)) == 16
     assert f"left out: {folder}/val/bird/holes.png: {said}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("step", ["read_content", "read_picture", "to_square"])
+def test_a_photo_that_memory_does_not_hold_is_named_and_the_others_are_read(step, folder, monkeypatch) -> None:
+    """Whichever step of its decoding asks for too much."""
+    work, calls = getattr(train.verify, step), []
+
+    def too_much_for_the_second(*given: object) -> object:
+        calls.append(given)
+        if len(calls) == 2:
+            raise MemoryError
+        return work(*given)
+
+    monkeypatch.setattr(train.verify, step, too_much_for_the_second)
+    monkeypatch.setattr(train.verify, "usable_cpus", lambda: 1)
+    found = verify(folder / "val")
+    assert lines(found) == ["error: cannot be read: bicycle/001.png: too little memory"]
+    assert found.splits[0].counts == {"bicycle": 7, "bird": 8}
 
 
 def test_duplicates_are_told_by_where_they_are(folder: Path) -> None:
