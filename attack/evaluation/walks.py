@@ -22,7 +22,8 @@ from attack.track import Outcome, Plan, Track
 from attack.transforms.pixels import to_pixels, to_tensor
 from attack.transforms.spatial import KIT_SIZE
 from model.answers import answers
-from model.console import Report
+from model.console import Report, say
+from model.errors import DataError, ImageError
 from model.labels import CLASSES
 from model.photos import Photo
 from model.pixels import Pixels, load_square
@@ -89,13 +90,41 @@ class SubjectOracle:
         return self.labels(load_square(png, self.input_size)[None])[0]
 
 
+class Starts:
+    """The photos that walks may start from. One that cannot be read is named once, and left out."""
+
+    def __init__(self, pool: Sequence[Photo], size: int) -> None:
+        self.pool, self.size = pool, size
+        self._unreadable: set[Photo] = set()
+
+    def against(self, label: int, seed: int) -> Iterator[Pixels]:
+        """(D,) photos of the other class in random order. Raises DataError where none can be read."""
+        others = [photo for photo in self.pool if photo.label != label]
+        for place in np.random.default_rng(seed).permutation(len(others)):
+            if (pixels := self._read(others[place])) is not None:
+                yield pixels.ravel()
+        if self._unreadable.issuperset(others):
+            raise DataError(f"no photo of the class {CLASSES[1 - label]} can be read; walks start from one")
+
+    def _read(self, photo: Photo) -> Pixels | None:
+        if photo in self._unreadable:
+            return None
+        try:
+            return load_square(photo.path, self.size)
+        except ImageError as error:
+            say(f"no walk starts from {photo.name}: {error}")
+            self._unreadable.add(photo)
+            return None
+
+
 def run_walk(session: Session, photos: Sequence[Photo], report: Report, pool: Sequence[Photo], walk: Walk) -> Result:
     """Walk from a photo of the other class, drawn from `pool`, towards each mapped photo; judge the end by its logits.
 
     What ends beyond the limit is projected onto the ball.
     """
     limit = max_l2(session.size)
-    tracks = (_track(session, chunk, pool, walk, limit) for chunk in session.chunks(photos, most=1))
+    starts = Starts(pool, session.size)
+    tracks = (_track(session, chunk, starts, walk, limit) for chunk in session.chunks(photos, most=1))
     places = {photo.name: place for place, photo in enumerate(photos)}
     logits = np.zeros((len(photos), 2), np.float32)
     gallery, at_the_limit = Gallery(), dict[str, Shot]()
@@ -126,13 +155,11 @@ def run_walk(session: Session, photos: Sequence[Photo], report: Report, pool: Se
     return Result(list(photos), logits, gallery.shots, detail)
 
 
-def _track(session: Session, chunk: Chunk, pool: Sequence[Photo], walk: Walk, limit: float) -> Track:
+def _track(session: Session, chunk: Chunk, starts: Starts, walk: Walk, limit: float) -> Track:
     (photo,) = chunk.photos
     pixels = to_pixels(mapped(session, chunk))[0]
     rng = np.random.default_rng(session.seed_of(photo, walk.attack))
-    others = partial(
-        _others, session, [other for other in pool if other.label != photo.label], int(rng.integers(2**32))
-    )
+    others = partial(starts.against, photo.label, int(rng.integers(2**32)))
     surrogate = session.surrogate if walk.attack in WITH_SURROGATE else None
     gradient = None if surrogate is None else surrogate.against(photo.label, session.size)
     problem = Problem(pixels.astype(np.float32).ravel(), session.size, rng, others, walk.steps, gradient)
@@ -152,11 +179,6 @@ def _until(walk: Attack, limit: float, problem: Problem) -> Attack:
             probes = walk.send(hits)
         except StopIteration:
             return
-
-
-def _others(session: Session, pool: Sequence[Photo], seed: int) -> Iterator[Pixels]:
-    for place in np.random.default_rng(seed).permutation(len(pool)):
-        yield load_square(pool[place].path, session.size).ravel()
 
 
 def _final(outcome: Outcome, limit: float) -> Tensor:
