@@ -40,6 +40,11 @@ class BoundaryParameters:
     source_shares: tuple[float, float] = (0.2, 0.5)
     """Shares of wrong answers below and above which the source step shrinks or grows."""
 
+    @property
+    def queries(self) -> int:
+        """Probes at most, once a start is found."""
+        return (self.steps + self.steps // self.check_every) * self.max_directions
+
 
 TUNED = BoundaryParameters(
     max_directions=8,

@@ -4,9 +4,9 @@ A pass is one picture through the network.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from torch import Tensor
 
@@ -16,11 +16,14 @@ from attack.evaluation.searches import run_search, run_spsa
 from attack.evaluation.session import Result, Session
 from attack.evaluation.subject import Subject
 from attack.gradient.apgd import APGD, apgd
+from attack.gradient.balls import Norm
 from attack.gradient.objective import Attacked
 from attack.gradient.pgd import PGD, pgd
 from attack.gradient.spsa import SPSA
 from attack.gradient.square import Square, square
-from attack.transforms.grid import DOCUMENTED, KIT, Grid
+from attack.transforms.corruptions.parameters import SEVERITIES
+from attack.transforms.grid import BORDER_SHARE, DOCUMENTED, KIT, Grid
+from attack.transforms.spatial import KIT_SIZE
 from model.console import Report
 from model.errors import ConfigError
 from model.photos import Photo
@@ -31,10 +34,10 @@ EPSILON: Final = 16 / 255
 """The kit's L-inf limit, also for the stronger attacks beside it."""
 PGD_STEPS: Final = 50
 LABEL_ONLY: Final = "auto"
-LABEL_ONLY_QUERIES: Final = 1000
-LONG_QUERIES: Final = 5000
-LONG_ENOUGH: Final = 0.5
-"""Share of the limit: from there on a push to the limit is far across the boundary, and nearer is no better."""
+KIT_WALKS: Final = 100
+"""Photos that the kit's boundary attack is given."""
+AFTER_A_MAP: Final = "after a random spatial map"
+Settings = TypeVar("Settings", PGD, APGD, Square)
 GRADIENT_SHARE: Final = 3
 """A backward pass keeps every layer: so many times fewer pictures go together."""
 
@@ -74,6 +77,11 @@ def _variants(title: str, run: Callable[..., Result], passes: int, **parameters:
     )
 
 
+def _corruptions(title: str, chosen: Sequence[variants.Corrupted], **parameters: object) -> Row:
+    run = partial(variants.corruptions, variants=chosen)
+    return _variants(title, run, len(chosen), **parameters, corrupted_at_px=KIT_SIZE)
+
+
 def _grid(title: str, grid: Grid) -> Row:
     values = {name: list(value) for name, value in asdict(grid).items()}
     return _variants(
@@ -81,12 +89,12 @@ def _grid(title: str, grid: Grid) -> Row:
         partial(variants.spatial, grid=grid),
         len(grid.maps),
         **values,
-        border="15 % a side",
-        note="pixels of a 224 px picture; they scale with the side",
+        border=f"{100 * BORDER_SHARE:g} % a side",
+        note=f"pixels of a {KIT_SIZE} px picture; they scale with the side",
     )
 
 
-def _walk(title: str, walk: walks.Walk, most: int | None = None) -> Row:
+def _walk(title: str, walk: walks.Walk) -> Row:
     def run(session: Session, photos: Sequence[Photo], report: Report, pool: Sequence[Photo]) -> Result:
         return walks.run_walk(session, photos, report, pool, walk)
 
@@ -99,7 +107,14 @@ def _walk(title: str, walk: walks.Walk, most: int | None = None) -> Row:
             "end": _end(walk),
         }
 
-    return Row(title, run, "labels", walk.queries, parameters, most, guided=walk.attack in WITH_SURROGATE)
+    most = KIT_WALKS if walk.kit else None
+    guided = walk.attack in WITH_SURROGATE
+    return Row(f"{title} {AFTER_A_MAP}", run, "labels", walk.queries, parameters, most, guided)
+
+
+def _label_only(walk: walks.Walk) -> Row:
+    queries = f"up to {walk.queries:,} queries as the kit's" if walk.kit else f"{walk.queries:,} queries"
+    return _walk(f"label-only, {queries},", walk)
 
 
 def _end(walk: walks.Walk) -> str:
@@ -109,10 +124,9 @@ def _end(walk: walks.Walk) -> str:
     return f"{nearer}all queries spent, then pushed to the limit"
 
 
-def _spsa() -> Row:
-    settings = SPSA(epsilon=EPSILON)
+def _spsa(settings: SPSA) -> Row:
     return Row(
-        "SPSA after a random spatial map",
+        f"SPSA {AFTER_A_MAP}",
         lambda session, photos, report, _: run_spsa(session, photos, report, settings),
         "logits",
         settings.passes,
@@ -120,15 +134,31 @@ def _spsa() -> Row:
     )
 
 
-def _pgd(title: str, settings: PGD) -> Row:
-    return _search(title, "pgd", pgd, lambda size: scaled(settings, size), "gradients", settings.passes)
+def _pgd(settings: PGD) -> Row:
+    restarts = f", {settings.restarts} restarts" if settings.restarts > 1 else ""
+    title = f"PGD-{settings.steps}, {_ball(settings.epsilon, settings.norm)}{restarts}"
+    return _search(title, "pgd", pgd, settings, "gradients")
 
 
-def scaled(settings: PGD, size: int) -> PGD:
+def _apgd(name: str, settings: APGD) -> Row:
+    loss = {"margin": "margin loss", "cross_entropy": "cross-entropy"}[settings.loss]
+    return _search(f"APGD, {_ball(settings.epsilon, settings.norm)}, {loss}", name, apgd, settings, "gradients")
+
+
+def _square(settings: Square) -> Row:
+    title = f"Square, {_ball(settings.epsilon)}, {settings.queries:,} queries"
+    return _search(title, "square", square, settings, "logits")
+
+
+def _ball(epsilon: float, norm: Norm = "l_inf") -> str:
+    return f"L-inf {255 * epsilon:g}/255" if norm == "l_inf" else f"L2 {epsilon:g}"
+
+
+def scaled(settings: Settings, size: int) -> Settings:
     """L2 limits hold at 224 px and scale with the side; L-inf limits do not."""
-    if settings.norm == "l_inf":
+    if isinstance(settings, Square) or settings.norm == "l_inf":
         return settings
-    return PGD("l_2", walks.max_l2(size), settings.steps, settings.restarts, settings.relative_step)
+    return replace(settings, epsilon=settings.epsilon * size / KIT_SIZE)
 
 
 def gradient_batch(subject: Subject) -> int:
@@ -136,95 +166,48 @@ def gradient_batch(subject: Subject) -> int:
     return max(1, subject.pixels_together // subject.input_size**2 // GRADIENT_SHARE)
 
 
-def _search(
-    title: str,
-    name: str,
-    attack: Callable[..., Attacked],
-    settings_at: Callable[[int], Any],
-    needs: Needs,
-    passes: int,
-) -> Row:
+def _search(title: str, name: str, attack: Callable[..., Attacked], settings: Settings, needs: Needs) -> Row:
     def run(session: Session, photos: Sequence[Photo], report: Report, _: Sequence[Photo]) -> Result:
-        subject = session.subject
+        subject, here = session.subject, scaled(settings, session.size)
         model = subject.differentiable if needs == "gradients" else subject.logits_there
         threshold = float("-inf") if subject.abstain_below is None else subject.abstain_below
 
         def search(x: Tensor, y: Tensor, seeds: Sequence[int]) -> Attacked:
             if needs == "gradients":
-                subject.count(len(x) * settings_at(subject.input_size).passes)
-            return attack(model, x, y, seeds, settings_at(subject.input_size), threshold)
+                subject.count(len(x) * here.passes)
+            return attack(model, x, y, seeds, here, threshold)
 
         most = gradient_batch(subject) if needs == "gradients" else subject.batch
         return run_search(session, photos, report, name, search, most)
 
-    return Row(title, run, needs, passes, lambda size: asdict(settings_at(size)))
+    return Row(f"{title}, {AFTER_A_MAP}", run, needs, settings.passes, lambda size: asdict(scaled(settings, size)))
 
 
 ROWS: Final[dict[str, Row]] = {
     "clean": _variants("clean", variants.clean, 1),
-    "corruptions": _variants(
+    "corruptions": _corruptions(
         "common corruptions",
-        variants.corruptions,
-        len(variants.KIT_VARIANTS),
+        variants.KIT_VARIANTS,
         corruptions=[one.name for one in variants.KIT_VARIANTS],
-        severity=1,
-        corrupted_at_px=224,
+        severity=variants.KIT_SEVERITY,
     ),
-    "corruptions-all": _variants(
-        "all corruptions, all severities",
-        partial(variants.corruptions, variants=variants.ALL_VARIANTS),
-        len(variants.ALL_VARIANTS),
-        severities=[1, 2, 3, 4, 5],
-        corrupted_at_px=224,
+    "corruptions-all": _corruptions(
+        "all corruptions, all severities", variants.ALL_VARIANTS, severities=list(SEVERITIES)
     ),
     "spatial": _grid("spatial grid (as the kit ran it)", KIT),
     "spatial-documented": _grid("spatial grid (as documented)", DOCUMENTED),
-    "spsa": _spsa(),
-    "boundary": _walk(
-        "boundary after a random spatial map", walks.Walk("boundary", walks.KIT_QUERIES, kit=True), most=100
-    ),
-    "label-only": _walk(
-        f"label-only, {LABEL_ONLY_QUERIES:,} queries, after a random spatial map",
-        walks.Walk(LABEL_ONLY, LABEL_ONLY_QUERIES),
-    ),
-    "label-only-long": _walk(
-        f"label-only, {LONG_QUERIES:,} queries, after a random spatial map",
-        walks.Walk(LABEL_ONLY, LONG_QUERIES, enough=LONG_ENOUGH),
-    ),
-    "label-only-kit": _walk(
-        f"label-only, up to {walks.KIT_QUERIES:,} queries as the kit's, after a random spatial map",
-        walks.Walk(LABEL_ONLY, walks.KIT_QUERIES, kit=True),
-        most=100,
-    ),
-    "pgd": _pgd("PGD-50, L-inf 16/255, after a random spatial map", PGD("l_inf", EPSILON, PGD_STEPS)),
-    "pgd-restarts": _pgd(
-        "PGD-50, L-inf 16/255, 20 restarts, after a random spatial map", PGD("l_inf", EPSILON, PGD_STEPS, restarts=20)
-    ),
-    "pgd-l2": _pgd("PGD-50, L2 10, after a random spatial map", PGD("l_2", walks.KIT_L2, PGD_STEPS)),
-    "apgd": _search(
-        "APGD, L-inf 16/255, margin loss, after a random spatial map",
-        "apgd",
-        apgd,
-        lambda _: APGD("l_inf", EPSILON, steps=100),
-        "gradients",
-        APGD().passes,
-    ),
-    "apgd-ce": _search(
-        "APGD, L-inf 16/255, cross-entropy, after a random spatial map",
-        "apgd-ce",
-        apgd,
-        lambda _: APGD("l_inf", EPSILON, steps=100, loss="cross_entropy"),
-        "gradients",
-        APGD().passes,
-    ),
-    "square": _search(
-        "Square, L-inf 16/255, 1,000 queries, after a random spatial map",
-        "square",
-        square,
-        lambda _: Square(EPSILON, 1000),
-        "logits",
-        1000,
-    ),
+    "spsa": _spsa(SPSA(EPSILON)),
+    "boundary": _walk("boundary", walks.Walk("boundary", walks.KIT_QUERIES, kit=True)),
+    "label-only": _label_only(walks.Walk(LABEL_ONLY, 1000)),
+    # From half the limit on a push to it is far across the boundary, and a nearer start is no better.
+    "label-only-long": _label_only(walks.Walk(LABEL_ONLY, 5000, enough=0.5)),
+    "label-only-kit": _label_only(walks.Walk(LABEL_ONLY, walks.KIT_QUERIES, kit=True)),
+    "pgd": _pgd(PGD("l_inf", EPSILON, PGD_STEPS)),
+    "pgd-restarts": _pgd(PGD("l_inf", EPSILON, PGD_STEPS, restarts=20)),
+    "pgd-l2": _pgd(PGD("l_2", walks.KIT_L2, PGD_STEPS)),
+    "apgd": _apgd("apgd", APGD("l_inf", EPSILON, steps=100)),
+    "apgd-ce": _apgd("apgd-ce", APGD("l_inf", EPSILON, steps=100, loss="cross_entropy")),
+    "square": _square(Square(EPSILON, queries=1000)),
 }
 """What `--attacks` knows."""
 

@@ -33,7 +33,8 @@ class Corrupted(NamedTuple):
         return f"{self.name.replace('_', ' ')} {self.severity}"
 
 
-KIT_VARIANTS = tuple(Corrupted(name, 1) for name in KIT_CORRUPTIONS)
+KIT_SEVERITY = 1
+KIT_VARIANTS = tuple(Corrupted(name, KIT_SEVERITY) for name in KIT_CORRUPTIONS)
 ALL_VARIANTS = tuple(Corrupted(name, severity) for name in CORRUPTIONS for severity in SEVERITIES)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from attack.decision import ATTACKS, WITH_SURROGATE
+from attack.decision.boundary import BoundaryParameters
 from attack.decision.problem import Attack, Problem, distances
 from attack.evaluation.searches import mapped
 from attack.evaluation.session import Chunk, Gallery, Result, Session, Shot
@@ -30,8 +31,8 @@ from model.pixels import Pixels, load_square
 
 KIT_L2 = 10.0
 """The kit's limit on 224 x 224 pictures in [0, 1]."""
-KIT_QUERIES = 137_500
-"""5,000 steps of 25 directions, and the spherical probes of every tenth step: the kit's attack asks no more often."""
+KIT_QUERIES = BoundaryParameters().queries
+"""The kit's attack asks no more often."""
 PUSHES = (1.0, 0.75, 0.5, 0.25)
 """Parts of the way from the nearest wrong answer out to the limit that are asked at the end."""
 SIDE_BY_SIDE = 8

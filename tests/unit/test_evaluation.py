@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,9 +28,11 @@ from attack.evaluation.subject import (
     find_callable,
     read_votes,
 )
+from attack.gradient.apgd import APGD
 from attack.gradient.objective import objective, split
 from attack.gradient.pgd import PGD, pgd
 from attack.gradient.spsa import SPSA
+from attack.gradient.square import Square
 from attack.track import Outcome
 from attack.transforms.corruptions import corrupt
 from attack.transforms.grid import DOCUMENTED, KIT, Grid, bordered, moved
@@ -47,6 +50,7 @@ from model.pixels import load_square
 from trades_bob import app
 
 pytestmark = pytest.mark.unit
+ROOT = Path(__file__).parents[2]
 SIDE = 32
 
 DEFENCE = """
@@ -596,6 +600,30 @@ def test_the_kits_parameters_are_in_the_report():
     assert protocol.ROWS["boundary"].parameters(64)["max_l2"] == pytest.approx(10 * 64 / 224)
     assert protocol.ROWS["pgd-l2"].parameters(112)["epsilon"] == 5
     assert protocol.ROWS["pgd"].parameters(112)["epsilon"] == 16 / 255
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (protocol._pgd(PGD("l_2", 2.5, 7)), "PGD-7, L2 2.5"),
+        (protocol._pgd(PGD("l_inf", 8 / 255, 9, restarts=3)), "PGD-9, L-inf 8/255, 3 restarts"),
+        (protocol._apgd("apgd", APGD("l_2", 1.5)), "APGD, L2 1.5, margin loss"),
+        (protocol._apgd("apgd", APGD(loss="cross_entropy")), "APGD, L-inf 16/255, cross-entropy"),
+        (protocol._square(Square(4 / 255, 2500)), "Square, L-inf 4/255, 2,500 queries"),
+        (protocol._label_only(walks.Walk("auto", 1234)), "label-only, 1,234 queries"),
+        (protocol._label_only(walks.Walk("auto", 1234, kit=True)), "label-only, up to 1,234 queries as the kit's"),
+    ],
+)
+def test_a_rows_title_is_made_of_its_settings(row, words):
+    assert row.title == f"{words}, after a random spatial map"
+
+
+def test_the_document_has_every_row_and_what_it_costs():
+    document = (ROOT / "docs" / "evaluation.md").read_text()
+    assert all(f"`{name}`" in document for name in protocol.ROWS)
+    told = document.partition("Passes per photo at most: ")[2].partition(". ")[0]
+    passes = {row.passes for name, row in protocol.ROWS.items() if name != "pgd-restarts"}  # told for each start
+    assert {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\b", told)} == passes
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(12, "12 s"), (200, "3.3 min"), (7200, "2.0 h"), (400_000, "4.6 days")])
