@@ -60,19 +60,24 @@ def way_on(out: Path) -> str:
 
 def load_checkpoint(out: Path, fingerprint: str) -> Checkpoint | None:
     """The checkpoint in OUT, or None. Raises DataError when it is broken or of another configuration or data set."""
-    file = out / FILE
-    if not file.exists():
+    if not (out / FILE).exists():
         return None
+    checkpoint = read_checkpoint(out)
+    if checkpoint.fingerprint != fingerprint:
+        raise DataError(f"{out / FILE}: of a run with another configuration or other photos; choose another --out")
+    return checkpoint
+
+
+def read_checkpoint(out: Path) -> Checkpoint:
+    """The checkpoint in OUT, of whatever run. Raises DataError when it is broken."""
+    file = out / FILE
     try:
         _check(file)
         # weights_only: tensors and plain containers alone, no code.
-        checkpoint = Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
+        return Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:
         line = f"{file}: damaged, or not a checkpoint that this version can read; move it away to start anew"
         raise DataError(line) from error
-    if checkpoint.fingerprint != fingerprint:
-        raise DataError(f"{file}: of a run with another configuration or other photos; choose another --out")
-    return checkpoint
 
 
 def _check(file: Path) -> None:

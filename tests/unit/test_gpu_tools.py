@@ -198,6 +198,24 @@ def test_a_travelled_checkpoint_keeps_the_average_and_the_size_of_steps(tmp_path
     assert all((weight - moved[name]).abs().max() < 5e-3 for name, weight in network.named_parameters())
 
 
+def test_a_checkpoint_with_one_flipped_bit_does_not_travel(tmp_path):
+    weights = {"weight": torch.full((64,), 0.25)}
+    optimizer = {"state": {}, "param_groups": []}
+    plan = Plan(tmp_path, tmp_path, tmp_path)
+    plan.run.mkdir()
+    (plan.run / "run.json").write_text("{}")
+    save_checkpoint(plan.run, Checkpoint(7, weights, weights, optimizer, weights, (0.5, 0.5), 2, "print"))
+    assert training.steps_done(plan) == 7
+    file = plan.run / "checkpoint.pt"
+    content = bytearray(file.read_bytes())
+    content[content.index(weights["weight"].numpy().tobytes())] ^= 1  # a weight, which torch would take as it is
+    file.write_bytes(content)
+    for read in (lambda: training.steps_done(plan), lambda: shrink(plan.run, tmp_path / "compact")):
+        with pytest.raises(DataError, match=r"checkpoint\.pt: damaged"):
+            read()
+    assert not (tmp_path / "compact").exists()
+
+
 def test_a_recipe_is_fitted_to_the_time_there_is():
     table = tomllib.loads((ROOT / "tools" / "gpu" / "release.toml").read_text())
     parse_config(table, "release.toml")

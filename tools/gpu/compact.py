@@ -12,22 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from train.checkpoint import FILE, Checkpoint, save_checkpoint
+from train.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from train.selection import NONE
 
 
 def shrink(run: Path, out: Path) -> None:
-    """RUN/checkpoint.pt and RUN/run.json, its configuration -> the file `out`."""
-    whole = torch.load(run / FILE, map_location="cpu", weights_only=True)
-    optimizer = whole["optimizer"]
+    """RUN/checkpoint.pt and RUN/run.json, its configuration -> the file `out`. Raises DataError for a broken one."""
+    whole = read_checkpoint(run)
     compact = {
-        "step": whole["step"],
-        "fingerprint": whole["fingerprint"],
-        "start_sha256": whole["start_sha256"],
+        "step": whole.step,
+        "fingerprint": whole.fingerprint,
+        "start_sha256": whole.start_sha256,
         "config": (run / "run.json").read_text(),
-        "average": {name: _halved(tensor) for name, tensor in whole["average"].items()},
-        "groups": optimizer["param_groups"],
-        "moments": {index: _by_rows(state) for index, state in optimizer["state"].items()},
+        "average": {name: _halved(tensor) for name, tensor in whole.average.items()},
+        "groups": whole.optimizer["param_groups"],
+        "moments": {index: _by_rows(state) for index, state in whole.optimizer["state"].items()},
     }
     partial = out.with_name(f"{out.name}.partial")
     torch.save(compact, partial)

@@ -15,7 +15,7 @@ from model.photos import find_photos
 from tools.gpu.plan import Plan
 from tools.gpu.record import record
 from tools.gpu.run import BRING_EVERY_S
-from train.checkpoint import FILE as CHECKPOINT_FILE
+from train.checkpoint import read_checkpoint
 from train.config import TrainConfig, parse_config
 from train.loop import Trainer, train
 from train.release import release
@@ -136,9 +136,8 @@ def step_seconds(config: TrainConfig, device: str) -> tuple[float, float]:
 
 
 def steps_done(plan: Plan) -> int:
-    """Of the checkpoint."""
-    checkpoint = torch.load(plan.run / CHECKPOINT_FILE, map_location="cpu", weights_only=True, mmap=True)
-    return int(checkpoint["step"])
+    """Of the checkpoint. Raises DataError for a broken one."""
+    return read_checkpoint(plan.run).step
 
 
 def _record(plan: Plan, config: TrainConfig) -> None:
