@@ -21,10 +21,11 @@ from torch import Tensor
 from attack.evaluation.onnx_network import OnnxNetwork
 from attack.gradient.network import Network
 from attack.gradient.objective import Model
-from attack.transforms.pixels import to_pixels
+from attack.transforms.pixels import to_pixels, to_tensor
 from attack.transforms.spatial import KIT_SIZE
 from attack.wire.client import Client
 from attack.wire.foreign import ForeignClient
+from model.answers import answers
 from model.bundle import load_bundle
 from model.errors import ConfigError
 from model.labels import ABSTAIN, CLASSES
@@ -77,6 +78,10 @@ class Subject(ABC):
         self.count(len(x))
         n_parts = max(1, round(len(x) / self.batch))
         return torch.cat([self._answer(part).float().cpu() for part in x.chunk(n_parts)])
+
+    def labels(self, pixels: Pixels) -> list[str]:
+        """uint8 (N, S, S, 3) -> N labels: the larger logit's class. A score takes its threshold later, as the kit's."""
+        return answers(self.logits(to_tensor(pixels)).numpy(), -np.inf)
 
     def logits_there(self, x: Tensor) -> Tensor:
         """As `logits`, on the device of `x`."""
@@ -157,10 +162,11 @@ class EndpointSubject(Subject):
         self.identity = weights if isinstance(weights, str) else None
 
     def _answer(self, x: Tensor) -> Tensor:
-        return torch.tensor([VOTES[label] for label in self.labels(to_pixels(x))])
+        return torch.tensor([VOTES[label] for label in self.client.predict_batch(to_pixels(x))])
 
     def labels(self, pixels: Pixels) -> list[str]:
-        """uint8 (N, S, S, 3) -> N labels. Raises EndpointError."""
+        """As it answers: it abstains where it does, which is no mistake. Raises EndpointError."""
+        self.count(len(pixels))
         return self.client.predict_batch(pixels)
 
 

@@ -17,12 +17,11 @@ from attack.decision.boundary import BoundaryParameters
 from attack.decision.problem import Attack, Problem, distances
 from attack.evaluation.searches import mapped
 from attack.evaluation.session import Chunk, Gallery, Result, Session, Shot
-from attack.evaluation.subject import EndpointSubject, Subject
+from attack.evaluation.subject import Subject
 from attack.scheduler import Scheduler
 from attack.track import Outcome, Plan, Track
 from attack.transforms.pixels import to_pixels, to_tensor
 from attack.transforms.spatial import KIT_SIZE
-from model.answers import answers
 from model.console import Report, say
 from model.errors import DataError, ImageError
 from model.labels import CLASSES
@@ -68,11 +67,7 @@ def max_l2(size: int) -> float:
 
 
 class SubjectOracle:
-    """A subject as the scheduler wants it.
-
-    In this process the answer is the larger logit's class, as in the kit, whose score finds its own threshold
-    afterwards; an endpoint abstains as it does, and an abstention is no mistake.
-    """
+    """A subject as the scheduler wants it."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
@@ -81,10 +76,7 @@ class SubjectOracle:
 
     def labels(self, pixels: Pixels) -> list[str]:
         """uint8 (N, S, S, 3) -> N labels."""
-        if isinstance(self.subject, EndpointSubject):
-            self.subject.count(len(pixels))
-            return self.subject.labels(pixels)
-        return answers(self.subject.logits(to_tensor(pixels)).numpy(), -np.inf)
+        return self.subject.labels(pixels)
 
     def label_of_png(self, png: bytes) -> str:
         """A PNG as a user would send it."""

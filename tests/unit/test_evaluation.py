@@ -396,6 +396,17 @@ def test_a_walk_in_process_is_the_walk_over_an_endpoint_that_never_abstains(phot
     assert all(record["queries"] > 1 for record in there.detail["walks"])  # an abstention may still be made a mistake
 
 
+def test_a_subject_in_process_never_abstains_and_an_endpoint_as_it_does(photos):
+    subject = Linear()
+    subject.abstain_below = np.inf
+    pixels = np.stack([load_square(photo.path, SIDE) for photo in photos[:4]])
+    assert subject.labels(pixels) == [CLASSES[photo.label] for photo in photos[:4]]
+    endpoint = EndpointSubject(Service(subject))
+    assert endpoint.labels(pixels) == [ABSTAIN] * 4
+    assert endpoint.logits(to_tensor(pixels)).tolist() == [[0, 0]] * 4
+    assert endpoint.queries == 8  # each once, however it is asked
+
+
 def test_what_an_endpoint_says_of_itself_bounds_no_memory_of_ours():
     assert EndpointSubject(Service(Linear(batch=10**9))).batch < 10**4
     assert EndpointSubject(Service(Linear(batch=4))).batch == 4
