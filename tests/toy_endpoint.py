@@ -4,6 +4,7 @@ python tests/toy_endpoint.py --bundle DIR [--delay-ms MS] prints its port and se
 """
 
 import argparse
+import contextlib
 import io
 import json
 import random
@@ -12,7 +13,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -32,10 +32,12 @@ class ToyEndpoint(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, rule: Rule, side: int, *, max_batch=64, delay_s=0.0, busy=0.0, hang=0.0, reset=0.0, port=0):
+    def __init__(
+        self, rule: Rule, side: int, *, max_batch=64, delay_s=0.0, busy=0.0, hang=0.0, reset=0.0, drip=0.0, port=0
+    ):
         super().__init__(("127.0.0.1", port), _Handler)
         self.rule, self.side, self.max_batch, self.delay_s = rule, side, max_batch, delay_s
-        self.busy, self.hang, self.reset = busy, hang, reset
+        self.busy, self.hang, self.reset, self.drip = busy, hang, reset, drip
         self.hang_s = 1.5
         self.chance, self.lock = random.Random(0), threading.Lock()
         self.pictures = self.requests = self.in_flight = self.most_in_flight = 0
@@ -83,11 +85,22 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             elif draw < server.busy + server.hang + server.reset:
                 self._reset()
+            elif draw < server.busy + server.hang + server.reset + server.drip:
+                self._drip()
             else:
                 self._classify(body)
         finally:
             with server.lock:
                 server.in_flight -= 1
+
+    def _drip(self):
+        """A header without end, a byte at a time, each in time."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.sendall(b"HTTP/1.1 200 OK\r\nSlow: ")
+            for _ in range(150):
+                time.sleep(0.02)
+                self.connection.sendall(b"x")
 
     def _reset(self):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -130,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(rule: Rule, side: int, **options):
     """A toy endpoint in a thread of this process."""
     server = ToyEndpoint(rule, side, **options)

@@ -16,7 +16,7 @@ from attack.check.lifecycle import memory, shutdown, user
 from attack.check.machine import DockerMachine, running
 from attack.check.rules import Rules
 from attack.check.subject import NOTICE_S, Check, Subject
-from attack.wire.client import checked_url
+from attack.wire.connection import checked_url
 from model.errors import EndpointError, UserError
 from model.photos import find_photos
 

@@ -75,13 +75,21 @@ class Subject:
 
     def __post_init__(self) -> None:
         headers = {} if self.machine else key_headers()  # a submission is shown no key
+        straight = self._is_near()
         self.http = httpx.Client(
-            base_url=self.url, timeout=self.allowed_s(), headers=headers, transport=self._transport()
+            base_url=self.url,
+            timeout=self.allowed_s(),
+            headers=headers,
+            transport=httpx.HTTPTransport() if straight else None,
         )
         longest_s = self.allowed_s(CONNECTIONS)  # all connections may ask at once, and be answered in turn
         patience = RetryPolicy(patience_s=longest_s, retry_errors=())
         self.client = Client(
-            self.url, timeout_s=longest_s, retry=patience, headers=headers, transport=self._transport()
+            self.url,
+            timeout_s=longest_s,
+            retry=patience,
+            headers=headers,
+            transport=httpx.AsyncHTTPTransport() if straight else None,
         )
 
     def __enter__(self) -> Subject:
@@ -97,9 +105,9 @@ class Subject:
         """The longest that an answer may take while so many pictures are under way: the rule is one of each picture."""
         return self.rules.request_s * pictures
 
-    def _transport(self) -> httpx.HTTPTransport | None:
-        """Straight to a container and to this machine, where no proxy leads; None: by the environment's proxies."""
-        return httpx.HTTPTransport() if self.machine or is_loopback(httpx.URL(self.url).host) else None
+    def _is_near(self) -> bool:
+        """A container or this machine, where none of the environment's proxies leads."""
+        return self.machine is not None or is_loopback(httpx.URL(self.url).host)
 
     @property
     def info(self) -> Info:

@@ -24,14 +24,15 @@ import re
 import string
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from attack.wire.client import Connection, Picture, checked_url
-from attack.wire.messages import IMAGE_TYPES, Info, raise_for_status
+from attack.wire.client import Connection
+from attack.wire.connection import AsyncConnection, Options
+from attack.wire.messages import IMAGE_TYPES, Info, Picture, raise_for_status
 from model.errors import ConfigError, EndpointError
 from model.labels import ABSTAIN, CLASSES, LABELS
 from model.pixels import Pixels, load_square
@@ -132,10 +133,11 @@ def read_endpoint(file: Path) -> Endpoint:
 class ForeignClient(Connection):
     """Labels from an endpoint that a TOML describes; one picture a request. As `Client` otherwise."""
 
-    def __init__(self, endpoint: Endpoint, **options: Any) -> None:
+    def __init__(self, endpoint: Endpoint, **options: Unpack[Options]) -> None:
         self.endpoint = endpoint
         headers = {name: _header(name, value) for name, value in endpoint.request.headers.items()}
-        super().__init__(checked_url(endpoint.url), headers=headers, **({"max_slots": 16} | options))
+        defaults: Options = {"max_slots": 16, "headers": headers}
+        super().__init__(AsyncConnection(endpoint.url, **(defaults | options)))
         self.info = Info(endpoint.input_size, 1, {})
         self._names = {name: label for label, names in endpoint.labels.items() for name in names}
 

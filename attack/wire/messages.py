@@ -1,4 +1,4 @@
-"""What goes over the wire: npy bodies there, labels and problem details back.
+"""What goes over the wire: pictures there, labels and problem details back.
 
 N batch, H height, W width.
 """
@@ -7,15 +7,18 @@ import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 import httpx
 import numpy as np
 
-from model.errors import EndpointError, RefusedError
+from model.errors import EndpointError, ImageError, RefusedError
 from model.labels import CLASSES, LABELS
-from model.pixels import Pixels
+from model.pixels import Pixels, read_content
 
+Picture = Path | bytes | Pixels
+"""A file, the bytes of one (PNG), or uint8 (H, W, 3) pixels."""
 NPY: Final = "application/x-npy"
 IMAGE_TYPES: Final = {
     ".png": "image/png",
@@ -46,6 +49,23 @@ def npy_body(pixels: Pixels) -> bytes:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": pixels.shape})
     return b"".join((header.getbuffer(), np.ascontiguousarray(pixels).data.cast("B")))
+
+
+def encoded(picture: Picture) -> tuple[bytes, str]:
+    """The body and the content type of one picture. Raises ImageError for a file that cannot be read or sent."""
+    if isinstance(picture, np.ndarray):
+        return npy_body(picture), NPY
+    if isinstance(picture, bytes):
+        return picture, IMAGE_TYPES[".png"]
+    content_type = IMAGE_TYPES.get(picture.suffix.lower())
+    if content_type is None:
+        raise ImageError(f"{picture}: not one of {', '.join(IMAGE_TYPES)}")
+    try:
+        return read_content(picture), content_type
+    except ImageError as error:
+        raise ImageError(f"{picture}: {error}") from error
+    except OSError as error:
+        raise ImageError(f"{picture}: {error.strerror}") from error
 
 
 def read_info(response: httpx.Response) -> Info:

@@ -130,7 +130,8 @@ def test_no_proxy_stands_before_this_machine(monkeypatch):
     with submission("none") as url, Subject(url, QUICK) as subject:
         assert subject.http.get("/readyz").status_code == 200
         assert subject.client.predict(subject.samples.pixels[0]) in LABELS
-    assert Subject("http://bob.example", QUICK)._transport() is None, "elsewhere the environment says"
+    with Subject("http://bob.example", QUICK) as subject:
+        assert not subject._is_near(), "elsewhere the environment says"
 
 
 def test_an_endpoint_that_wants_a_key_gets_the_environments(monkeypatch, bundle, tmp_path):

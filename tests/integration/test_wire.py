@@ -7,7 +7,6 @@ import json
 import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -54,7 +53,7 @@ def test_a_file_png_bytes_and_pixels_are_answered_alike(pixels, tmp_path):
         assert [client.predict(way) for way in (file, file.read_bytes(), pixels[1])] == ["bird"] * 3
 
 
-@pytest.mark.parametrize("faults", [{"busy": 0.4}, {"reset": 0.4}, {"hang": 0.3}])
+@pytest.mark.parametrize("faults", [{"busy": 0.4}, {"reset": 0.4}, {"hang": 0.3}, {"drip": 0.3}])
 def test_troubles_that_pass_are_not_the_callers(pixels, faults):
     with serving(brightness_rule, SIDE, max_batch=1, **faults) as server:
         server.hang_s = 0.3
@@ -172,7 +171,7 @@ def test_other_pixels_than_were_sent_are_noticed(pixels):
         client.predict_batch(pixels)
 
 
-def _flood():
+async def _flood():
     for _ in range(64):
         yield b" " * 2**16
 
@@ -203,9 +202,9 @@ def test_a_packed_answer_is_read(pixels):
         assert client.predict(pixels[0]) == "bird"
 
 
-def _drip():
+async def _drip():
     for _ in range(100):
-        time.sleep(0.02)
+        await asyncio.sleep(0.02)
         yield b" "
 
 
@@ -218,21 +217,23 @@ def test_an_answer_that_drips_is_given_up(pixels):
         client.predict(pixels[0])
 
 
+def test_a_header_that_drips_is_given_up_and_asked_for_again(pixels):
+    with (
+        serving(brightness_rule, SIDE, drip=1.0) as server,
+        Client(server.url, timeout_s=0.1, retry=IMPATIENT) as client,
+    ):
+        with pytest.raises(EndpointError, match="ReadTimeout after"):
+            client.predict(pixels[0])
+        assert client.pace.retries == server.requests > 1
+
+
 def test_the_async_client_reads_no_more(pixels):
-    async def flood():
-        for part in _flood():
-            yield part
-
-    async def drip():
-        for part in _drip():
-            yield part
-
     async def predict(body) -> str:
         transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body()))
         async with AsyncClient("http://toy", timeout_s=0.1, retry=IMPATIENT, transport=transport) as client:
             return await client.predict(pixels[0])
 
-    for body, words in ((flood, "larger than"), (drip, "ReadTimeout after")):
+    for body, words in ((_flood, "larger than"), (_drip, "ReadTimeout after")):
         with pytest.raises(EndpointError, match=words):
             asyncio.run(predict(body))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attack.wire.client import encoded as encode_for_the_wire
+from attack.wire.messages import encoded as encode_for_the_wire
 from model.architecture import Architecture, PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, save_bundle
 from model.decision import calibrate, decide

@@ -1,0 +1,104 @@
+"""Connections to one endpoint: requests that are asked again until they are answered. Both clients stand on this."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self, TypedDict
+
+import httpx
+
+from attack.wire.answers import whole
+from attack.wire.keys import key_headers
+from attack.wire.pace import Pace
+from attack.wire.retry import RETRIED, Attempts, RetryPolicy
+from model.errors import ConfigError, EndpointError
+
+
+class Options(TypedDict, total=False):
+    """What every client takes by keyword; `docs/client.md` has the defaults."""
+
+    timeout_s: float
+    """Longest time of one attempt in all, from connecting to the last byte of the answer."""
+    retry: RetryPolicy | None
+    """When to ask again."""
+    max_slots: int
+    """Connections, and requests under way at once."""
+    headers: Mapping[str, str] | None
+    """Sent with every request; without them the environment's API key is."""
+    transport: httpx.AsyncBaseTransport | None
+    """For tests, and to go by no proxy."""
+
+
+class AsyncConnection:
+    """At most `max_slots` requests at once go through the retry policy, and the pace is kept. Of one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30.0,
+        retry: RetryPolicy | None = None,
+        max_slots: int = 8,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = checked_url(url)
+        self.retry = retry or RetryPolicy()
+        self.pace = Pace(max_slots=max_slots)
+        headers = key_headers() if headers is None else headers
+        limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
+        self.http = httpx.AsyncClient(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
+        self._slots = asyncio.Semaphore(max_slots)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.http.aclose()
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """The first answer that is no passing trouble. Raises EndpointError when patience runs out."""
+        attempts = Attempts(self.retry, str(request.url), self.pace.failed)
+        while True:
+            try:
+                async with self._slots:
+                    response = await self._attempt(request)
+            except self.retry.retry_errors as error:
+                wait_s = attempts.after(None, error)
+            except httpx.HTTPError as error:
+                raise EndpointError(f"{request.url}: {error or type(error).__name__}") from error
+            else:
+                if response.status_code not in RETRIED:
+                    self.pace.succeeded()
+                    return response
+                wait_s = attempts.after(response)
+            await asyncio.sleep(wait_s)
+
+    async def _attempt(self, request: httpx.Request) -> httpx.Response:
+        """One attempt. httpx bounds each read; this bounds them together, or a byte at a time would never end."""
+        try:
+            async with (
+                asyncio.timeout(request.extensions["timeout"]["read"]),
+                aclosing(await self.http.send(request, stream=True)) as response,
+            ):
+                return await whole(response)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("the answer takes too long", request=request) from error
+
+
+def checked_url(url: str) -> str:
+    """The URL without a trailing slash. Raises ConfigError unless it is http(s) with a host."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"{url!r} is no URL ({error}); give http://HOST:PORT") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ConfigError(f"{url!r} is no endpoint; give http://HOST:PORT")
+    return url.rstrip("/")
