@@ -63,7 +63,8 @@ class Scheduler:
 
         Raises EndpointError when the endpoint cannot be asked, or refuses every track and has answered none.
         """
-        with ThreadPoolExecutor(self.oracle.max_slots) as executor:
+        executor = ThreadPoolExecutor(self.oracle.max_slots)
+        try:
             while True:
                 yield from self._admit(tracks)
                 self._send(executor)
@@ -72,6 +73,8 @@ class Scheduler:
                 for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
                     yield from self._receive(future)
                 on_answers()
+        finally:  # an error or Ctrl-C waits for no answer: closing the client ends what is under way
+            executor.shutdown(wait=False, cancel_futures=True)
         if self._refusal is not None and not self._answered:
             raise self._refusal
 

@@ -38,7 +38,7 @@ class ToyEndpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.rule, self.side, self.max_batch, self.delay_s = rule, side, max_batch, delay_s
         self.busy, self.hang, self.reset, self.drip = busy, hang, reset, drip
-        self.hang_s = 1.5
+        self.hang_s, self.retry_after_s = 1.5, 0.01
         self.chance, self.lock = random.Random(0), threading.Lock()
         self.pictures = self.requests = self.in_flight = self.most_in_flight = 0
         self.batches: list[int] = []
@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
             draw = server.chance.random()
         try:
             if draw < server.busy:
-                self._answer(503, {"title": "full"}, {"Retry-After": "0.01"})
+                self._answer(503, {"title": "full"}, {"Retry-After": str(server.retry_after_s)})
             elif draw < server.busy + server.hang:
                 time.sleep(server.hang_s)
                 self.close_connection = True

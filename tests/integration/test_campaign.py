@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -125,6 +126,32 @@ def test_killed_and_resumed(pictures, tmp_path):
         assert not (tmp_path / "out" / "results.json").exists()
         resumed = attacked(server.url, pictures, tmp_path / "out", resume=True, **settings)
     assert resumed == whole
+
+
+def test_ctrl_c_ends_at_once_what_waits_to_ask_again(pictures, tmp_path):
+    interrupted_at: list[float] = []
+
+    def interrupt() -> None:
+        while server.requests < 1:
+            time.sleep(0.01)
+        time.sleep(0.1)  # the answer is read, the wait begun
+        server.busy = 0.0
+        interrupted_at.append(time.monotonic())
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with serving(brightness_rule, SIDE, busy=1.0) as server:
+            server.retry_after_s = 5
+            threading.Thread(target=interrupt).start()
+            with pytest.raises(KeyboardInterrupt):
+                attacked(server.url, pictures, tmp_path / "out", max_queries=20)
+            workers = [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+            for thread in workers:  # the interpreter waits for them before it ends
+                thread.join(timeout=5)
+            assert time.monotonic() - interrupted_at[0] < 1
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_run_does_not_go_on_with_another_endpoint(pictures, tmp_path):

@@ -7,6 +7,8 @@ import json
 import math
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -289,6 +291,21 @@ def test_a_retry_after_beyond_patience_ends_at_once(value, pixels):
         pytest.raises(EndpointError, match="after 1 attempts"),
     ):
         client.predict(pixels[0])
+
+
+def test_closing_a_client_ends_what_another_thread_waits_for(pixels):
+    with serving(brightness_rule, SIDE, busy=1.0) as server, ThreadPoolExecutor(1) as thread:
+        server.retry_after_s = 5
+        client = Client(server.url)
+        waiting = thread.submit(client.predict, pixels[0])
+        while client.pace.busy == 0:
+            time.sleep(0.01)
+        client.close()
+        with pytest.raises(EndpointError, match="the client was closed"):
+            waiting.result(timeout=1)
+        with pytest.raises(EndpointError, match="the client was closed"):
+            client.predict(pixels[0])
+        client.close()
 
 
 def _foreign(tmp_path: Path, text: str, handle) -> ForeignClient:
