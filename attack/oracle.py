@@ -18,7 +18,7 @@ class Oracle(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """Pictures per request."""
+        """Pictures per request; it may fall."""
 
     @property
     def identity(self) -> str | None:
@@ -44,11 +44,16 @@ class RemoteOracle:
 
     def __init__(self, client: Client | ForeignClient) -> None:
         self.client = client
-        self.input_size, self.max_batch = client.info.input_size, client.info.max_batch
+        self.input_size = client.info.input_size
         weights = client.info.raw.get("weights_sha256")
         # Hashed, since a description may hold a key, and the journal lies open.
         self.identity = weights if isinstance(weights, str) else sha256(client.described.encode()).hexdigest()
         self.max_slots = client.pace.max_slots
+
+    @property
+    def max_batch(self) -> int:
+        """What the endpoint takes, as far as it has told or refused by now."""
+        return self.client.max_batch
 
     @property
     def slots(self) -> int:

@@ -46,7 +46,7 @@ class Scheduler:
         picture_bytes = 3 * oracle.input_size**2
         self.oracle, self.journal = oracle, journal
         self.max_active = max_active or max(4, min(MAX_ACTIVE, STATE_BYTES // (TRACK_PICTURES * picture_bytes)))
-        self.batch = max(1, min(oracle.max_batch, REQUEST_BYTES // picture_bytes))
+        self.fitting = max(1, REQUEST_BYTES // picture_bytes)
         self.pool_pictures = max(2 * self.batch, POOL_BYTES // picture_bytes)
         self.queries = 0
         self._waiting: deque[Place] = deque()
@@ -57,6 +57,11 @@ class Scheduler:
         self._refusal: RefusedError | None = None
         self._flying: dict[Future[list[str]], list[Place]] = {}
         self._active = 0
+
+    @property
+    def batch(self) -> int:
+        """Pictures per request."""
+        return min(self.oracle.max_batch, self.fitting)
 
     def run(self, tracks: Iterator[Track], on_answers: Callable[[], None] = lambda: None) -> Iterator[Track]:
         """Yield each track as it ends. `on_answers` is called after every request.

@@ -7,6 +7,7 @@ N batch, H height, W width.
 """
 
 import asyncio
+import sys
 
 import httpx
 
@@ -19,6 +20,8 @@ class AsyncClient(AsyncConnection):
     """As `Client`, for an event loop."""
 
     _info: Info | None = None
+    fits = sys.maxsize
+    """Pictures that a request may hold, once the endpoint has called more of them too large (413)."""
 
     async def info(self) -> Info:
         """Input size and limits of the endpoint, asked once."""
@@ -26,24 +29,32 @@ class AsyncClient(AsyncConnection):
             self._info = read_info(await self.send(self.http.build_request("GET", self.url + "/info")))
         return self._info
 
+    async def max_batch(self) -> int:
+        """Pictures a request: what `info` says, fewer once that was too large."""
+        return min((await self.info()).max_batch, self.fits)
+
     async def predict(self, picture: Picture) -> str:
         """The label of one picture; a file is sent as it is, the endpoint resizes it."""
         content, content_type = encoded(picture)
         return read_label(await self._post("/predict", content, content_type))
 
     async def predict_batch(self, pixels: Pixels) -> list[str]:
-        """uint8 (N, H, W, 3) -> N labels. More than the endpoint's `max_batch` go as requests side by side."""
-        step = (await self.info()).max_batch
+        """uint8 (N, H, W, 3) -> N labels. More than `max_batch` go as requests side by side."""
+        step = await self.max_batch()
         parts = [pixels[i : i + step] for i in range(0, len(pixels), step)]
         answers = await asyncio.gather(*(self.labels_in_turn(part) for part in parts))
         return [label for labels in answers for label in labels]
 
     async def labels_in_turn(self, pixels: Pixels) -> list[str]:
-        """As `predict_batch`, one request after the other."""
-        step = (await self.info()).max_batch
+        """As `predict_batch`, one request after the other. What is too large (413) is halved, and so are later ones."""
         labels: list[str] = []
-        for part in (pixels[i : i + step] for i in range(0, len(pixels), step)):
-            labels += read_labels(await self._post("/predict/batch", npy_body(part), NPY), part)
+        while len(labels) < len(pixels):
+            part = pixels[len(labels) :][: await self.max_batch()]
+            response = await self._post("/predict/batch", npy_body(part), NPY)
+            if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(part) > 1:
+                self.fits = min(self.fits, len(part) // 2)
+            else:
+                labels += read_labels(response, part)
         return labels
 
     async def _post(self, path: str, content: bytes, content_type: str) -> httpx.Response:

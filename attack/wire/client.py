@@ -9,6 +9,7 @@ N batch, H height, W width.
 
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -65,10 +66,15 @@ class Client(Connection):
         self._client = AsyncClient(url, **options)
         super().__init__(self._client)
 
-    @property
+    @cached_property
     def info(self) -> Info:
         """Input size and limits of the endpoint, asked once."""
         return self._run(self._client.info())
+
+    @property
+    def max_batch(self) -> int:
+        """Pictures a request: what `info` says, fewer once the endpoint has called that too large (413)."""
+        return min(self.info.max_batch, self._client.fits)
 
     @property
     def described(self) -> str:
@@ -80,5 +86,5 @@ class Client(Connection):
         return self._run(self._client.predict(picture))
 
     def predict_batch(self, pixels: Pixels) -> list[str]:
-        """uint8 (N, H, W, 3) -> N labels. More than the endpoint's `max_batch` go as several requests."""
+        """uint8 (N, H, W, 3) -> N labels. More than `max_batch` go as several requests."""
         return self._run(self._client.labels_in_turn(pixels))

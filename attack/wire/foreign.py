@@ -133,12 +133,14 @@ def read_endpoint(file: Path) -> Endpoint:
 class ForeignClient(Connection):
     """Labels from an endpoint that a TOML describes; one picture a request. As `Client` otherwise."""
 
+    max_batch = 1
+
     def __init__(self, endpoint: Endpoint, **options: Unpack[Options]) -> None:
         self.endpoint = endpoint
         headers = {name: _header(name, value) for name, value in endpoint.request.headers.items()}
         defaults: Options = {"max_slots": 16, "headers": headers}
         super().__init__(AsyncConnection(endpoint.url, **(defaults | options)))
-        self.info = Info(endpoint.input_size, 1, {})
+        self.info = Info(endpoint.input_size, self.max_batch, {})
         self._names = {name: label for label, names in endpoint.labels.items() for name in names}
 
     @property

@@ -73,6 +73,17 @@ def test_the_count_of_queries_is_the_endpoints(pictures, tmp_path):
     assert all(image["queries"] <= 200 for image in results["images"])
 
 
+def test_an_endpoint_that_takes_fewer_pictures_than_it_says_fails_no_photo(pictures, tmp_path):
+    settings = {"attack": "auto", "max_queries": 120, "limit": 4}
+    with serving(brightness_rule, SIDE) as server:
+        whole = attacked(server.url, pictures, tmp_path / "whole", **settings)
+        server.rule = lambda pixels: 413 if len(pixels) > 5 else brightness_rule(pixels)
+        server.batches, asked = [], server.pictures
+        assert attacked(server.url, pictures, tmp_path / "out", **settings) == whole
+        assert server.pictures == 2 * asked
+    assert max(server.batches) > 1
+
+
 @pytest.mark.parametrize("attack", ["auto", "boundary-tuned"])
 def test_faults_change_neither_results_nor_counts(attack, pictures, tmp_path):
     settings = {"attack": attack, "max_queries": 120, "spatial": "none", "limit": 4}

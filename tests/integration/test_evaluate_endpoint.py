@@ -41,6 +41,19 @@ def test_the_warm_up_over_an_endpoint(tiny_photos, tmp_path, capsys):
     assert report["queries"] == sum(row["queries"] for row in report["attacks"])
 
 
+def test_an_endpoint_that_takes_fewer_pictures_than_it_says_has_the_same_table(tiny_photos, tmp_path):
+    images = []
+    for most in (64, 3):
+        with serving(lambda pixels, most=most: 413 if len(pixels) > most else colour_rule(pixels), SIDE) as server:
+            arguments = ["evaluate", "--endpoint", server.url, "--images", str(tiny_photos / "val"), "--limit", "2"]
+            app([*arguments, "--attacks", "clean,corruptions", "--out", str(tmp_path)], standalone_mode=False)
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert server.pictures == report["queries"] + report["estimate_queries"]
+        images.append(report["images"])
+    assert max(server.batches) <= 3
+    assert images[0] == images[1]
+
+
 def test_a_report_with_a_size_is_repeated_against_an_endpoint_of_its_own_size(tiny_photos, tmp_path):
     settings = {"kind": "bundle", "reference": "gone", "images": str(tiny_photos / "val"), "size": 64}
     earlier = {"version": 1, "settings": settings | {"attacks": ["clean"], "limit": 2}, "attacks": []}

@@ -21,7 +21,7 @@ from attack.wire.client import Client
 from attack.wire.foreign import Endpoint, ForeignClient, read_endpoint
 from attack.wire.messages import DEFAULT_BATCH
 from attack.wire.retry import RetryPolicy, retry_after_s
-from model.errors import ConfigError, EndpointError, ImageError
+from model.errors import ConfigError, EndpointError, ImageError, RefusedError
 from model.pixels import load_square
 from tests.toy_endpoint import brightness_rule, serving
 
@@ -46,6 +46,35 @@ def test_batches_keep_to_the_endpoints_limit(pixels):
     with serving(brightness_rule, SIDE, max_batch=4) as server, Client(server.url) as client:
         assert client.predict_batch(pixels) == LABELS
         assert server.batches == [4, 4, 2]
+
+
+def three_at_most(pixels: np.ndarray) -> list[str] | int:
+    return 413 if len(pixels) > 3 else brightness_rule(pixels)
+
+
+def test_requests_that_are_too_large_are_halved_and_stay_so(pixels):
+    with serving(three_at_most, SIDE) as server, Client(server.url) as client:
+        assert client.predict_batch(pixels) == LABELS
+        assert (server.requests, server.batches, client.max_batch) == (2 + 5, [2] * 5, 2)
+        assert client.predict_batch(pixels[:4]) == LABELS[:4]
+        assert server.batches == [2] * 7
+
+
+def test_the_async_client_halves_them_too(pixels):
+    async def labels(url: str) -> list[str]:
+        async with AsyncClient(url) as client:
+            return await client.predict_batch(pixels)
+
+    with serving(three_at_most, SIDE, max_batch=5) as server:
+        assert asyncio.run(labels(server.url)) == LABELS
+        assert server.pictures == len(pixels)
+
+
+def test_a_picture_that_is_too_large_by_itself_is_refused(pixels):
+    with serving(lambda _: 413, SIDE) as server, Client(server.url) as client:
+        with pytest.raises(RefusedError, match="status 413"):
+            client.predict_batch(pixels)
+        assert (server.requests, server.pictures) == (4, 0)  # of 10, 5, 2, 1
 
 
 def test_a_file_png_bytes_and_pixels_are_answered_alike(pixels, tmp_path):
