@@ -9,7 +9,6 @@ N batch, H height, W width.
 
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
-from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -62,14 +61,18 @@ class Client(Connection):
     label, ConfigError for a URL that is none.
     """
 
+    _info: Info | None = None
+
     def __init__(self, url: str, **options: Unpack[Options]) -> None:
         self._client = AsyncClient(url, **options)
         super().__init__(self._client)
 
-    @cached_property
+    @property
     def info(self) -> Info:
         """Input size and limits of the endpoint, asked once."""
-        return self._run(self._client.info())
+        if self._info is None:
+            self._info = self._run(self._client.info())
+        return self._info
 
     @property
     def max_batch(self) -> int:

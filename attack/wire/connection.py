@@ -1,6 +1,7 @@
 """Connections to one endpoint: requests that are asked again until they are answered. Both clients stand on this."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from types import TracebackType
@@ -10,6 +11,7 @@ import httpx
 
 from attack.wire.answers import whole
 from attack.wire.keys import key_headers
+from attack.wire.outage import Outage
 from attack.wire.pace import Pace
 from attack.wire.retry import RETRIED, Attempts, RetryPolicy
 from model.errors import ConfigError, EndpointError
@@ -46,6 +48,7 @@ class AsyncConnection:
         self.url = checked_url(url)
         self.retry = retry or RetryPolicy()
         self.pace = Pace(max_slots=max_slots)
+        self.outage = Outage(self.url, self.retry.patience_s)
         headers = key_headers() if headers is None else headers
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.http = httpx.AsyncClient(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
@@ -66,20 +69,26 @@ class AsyncConnection:
     async def send(self, request: httpx.Request) -> httpx.Response:
         """The first answer that is no passing trouble. Raises EndpointError when patience runs out."""
         attempts = Attempts(self.retry, str(request.url), self.pace.failed)
+        since = time.monotonic()
         while True:
-            try:
-                async with self._slots:
-                    response = await self._attempt(request)
-            except self.retry.retry_errors as error:
-                wait_s = attempts.after(None, error)
-            except httpx.HTTPError as error:
-                raise EndpointError(f"{request.url}: {error or type(error).__name__}") from error
-            else:
-                if response.status_code not in RETRIED:
-                    self.pace.succeeded()
-                    return response
-                wait_s = attempts.after(response)
+            response, trouble = await self._outcome(request)
+            if response is not None and response.status_code not in RETRIED:
+                self.pace.succeeded()
+                self.outage.over()
+                return response
+            wait_s = attempts.after(response, trouble)
+            self.outage.goes_on(since, response, trouble)
             await asyncio.sleep(wait_s)
+
+    async def _outcome(self, request: httpx.Request) -> tuple[httpx.Response | None, Exception | None]:
+        """An answer, or a trouble that may pass. Raises EndpointError for any other."""
+        try:
+            async with self._slots:
+                return await self._attempt(request), None
+        except self.retry.retry_errors as error:
+            return None, error
+        except httpx.HTTPError as error:
+            raise EndpointError(f"{request.url}: {error or type(error).__name__}") from error
 
     async def _attempt(self, request: httpx.Request) -> httpx.Response:
         """One attempt. httpx bounds each read; this bounds them together, or a byte at a time would never end."""

@@ -56,6 +56,11 @@ def retry_after_s(response: httpx.Response) -> float | None:
         return None
 
 
+def trouble(response: httpx.Response | None, error: Exception | None) -> str:
+    """What an attempt met, in a word or two."""
+    return f"status {response.status_code}" if response is not None else type(error).__name__
+
+
 class Attempts:
     """The attempts at one request: counts them, and says how long to wait or that patience is at its end."""
 
@@ -74,6 +79,6 @@ class Attempts:
         wait_s = self.policy.wait_s(self.count, response)
         self.count += 1
         if time.monotonic() + wait_s > self.ends_at:
-            trouble = f"status {response.status_code}" if response is not None else type(error).__name__
-            raise EndpointError(f"{self.url}: {trouble} after {self.count} attempts in {self.policy.patience_s:g} s")
+            words = trouble(response, error)
+            raise EndpointError(f"{self.url}: {words} after {self.count} attempts in {self.policy.patience_s:g} s")
         return wait_s

@@ -111,12 +111,45 @@ def test_patience_ends(pixels):
             client.predict(pixels[0])
 
 
-def test_nobody_there():
+def test_nobody_there(capfd):
     with (
         Client("http://127.0.0.1:9", retry=IMPATIENT) as client,
         pytest.raises(EndpointError, match=r"127.0.0.1:9.*ConnectError"),
     ):
         _ = client.info
+    assert capfd.readouterr().err == "http://127.0.0.1:9: no connection, trying again for up to 0.4 s\n"
+
+
+def _failing(troubles):
+    """An endpoint that meets these troubles, statuses or errors, one a request; None is an answer."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        trouble = next(troubles)
+        if isinstance(trouble, Exception):
+            raise trouble
+        return httpx.Response(trouble or 200, json={"label": "bird"})
+
+    return httpx.MockTransport(handle)
+
+
+def test_an_endpoint_that_goes_and_comes_back_is_two_lines_each_time(pixels, capfd):
+    gone = httpx.ConnectError("refused")
+    transport = _failing(iter([gone, gone, gone, None, None, gone, gone, None]))
+    with Client("http://toy", retry=FAST, transport=transport) as client:
+        for _ in range(3):
+            client.predict(pixels[0])
+    lines = ["http://toy: no connection, trying again for up to 300 s", "http://toy: answers again"]
+    assert capfd.readouterr().err.splitlines() == 2 * lines
+
+
+def test_troubles_that_pass_are_told_once_they_last(pixels, capfd, monkeypatch):
+    for quiet_s, told in ((10.0, 0), (0.0, 2)):
+        monkeypatch.setattr("attack.wire.outage.QUIET_S", quiet_s)
+        transport = _failing(iter([503, httpx.ReadTimeout("late"), 503, None]))
+        with Client("http://toy", retry=FAST, transport=transport) as client:
+            client.predict(pixels[0])
+        lines = ["http://toy: status 503, trying again for up to 300 s", "http://toy: answers again"]
+        assert capfd.readouterr().err.splitlines() == lines[:told]
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://:80", ""])
