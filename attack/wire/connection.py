@@ -103,11 +103,16 @@ class AsyncConnection:
 
 
 def checked_url(url: str) -> str:
-    """The URL without a trailing slash. Raises ConfigError unless it is http(s) with a host."""
+    """The URL without a trailing slash. Raises ConfigError unless it is http(s) with a host, and without a password."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ConfigError(f"{url!r} is no URL ({error}); give http://HOST:PORT") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ConfigError(f"{url!r} is no endpoint; give http://HOST:PORT")
+    if parsed.userinfo:
+        raise ConfigError(
+            f"the URL of {parsed.host} holds a user or password, which reports would show; give TRADES_BOB_API_KEY, "
+            "or headers in the endpoint's .toml"
+        )
     return url.rstrip("/")

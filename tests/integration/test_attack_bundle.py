@@ -90,6 +90,7 @@ def _trades_bob(*words: str) -> subprocess.CompletedProcess[str]:
         ([], "give --endpoint URL or --bundle DIR"),
         (["--endpoint", "nothing.toml"], "nothing.toml: No such file"),
         (["--endpoint", "localhost"], "is no endpoint"),
+        (["--endpoint", "http://me:secret@localhost:1"], "the URL of localhost holds a user or password"),
     ],
 )
 def test_a_mistake_gets_one_line(words, line, tmp_path):
