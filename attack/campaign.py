@@ -21,13 +21,14 @@ from attack.page import write_page
 from attack.results import LATTICE, Store, measured, png_bytes, record, summary
 from attack.scheduler import Scheduler
 from attack.settings import Settings
+from attack.starts import Starts
 from attack.track import Outcome, Plan, Track
 from model.console import Report, progress
 from model.errors import ImageError, RefusedError
 from model.files import write_json
 from model.labels import CLASSES
 from model.photos import Photo, find_photos
-from model.pixels import Pixels, load_square
+from model.pixels import load_square
 
 
 class Campaign:
@@ -46,7 +47,7 @@ class Campaign:
         self.guide = guide
         self.bounded = settings.attack not in UNBOUNDED
         self.photos = find_photos(images, settings.limit, settings.seed)
-        self.pools = [[p for p in find_photos(images) if p.label == label] for label in range(len(CLASSES))]
+        self.starts = Starts(find_photos(images), oracle.input_size)
         self.images: list[dict[str, Any]] = []
         self.started = time.monotonic()
 
@@ -95,7 +96,7 @@ class Campaign:
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must be equal for a run to go on: settings, photos, the endpoint's weights where it names them."""
-        names = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in chain(self.photos, *self.pools))
+        names = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in chain(self.photos, self.starts.pool))
         return {
             "settings": asdict(self.settings),
             "photos": hashlib.sha256(os.fsencode(names)).hexdigest(),
@@ -128,19 +129,10 @@ class Campaign:
 
             mapped, spatial = random_map(clean, rng)
         original = (clean if mapped is None else mapped).astype(np.float32).ravel()
-        others = partial(self._others, 1 - photo.label, int(rng.integers(2**32)))
+        others = partial(self.starts.against, photo.label, int(rng.integers(2**32)))
         gradient = None if self.guide is None else self.guide(photo.label, side)
         problem = Problem(original, side, rng, others, self.settings.max_queries, gradient)
         return Plan(clean, mapped, spatial, ATTACKS[self.settings.attack], problem, self.bounded)
-
-    def _others(self, label: int, seed: int) -> Iterator[Pixels]:
-        """Photos of one class in random order; those that cannot be read are passed over."""
-        pool = self.pools[label]
-        for place in np.random.default_rng(seed).permutation(len(pool)):
-            try:
-                yield load_square(pool[place].path, self.oracle.input_size).ravel()
-            except ImageError:
-                continue
 
     def _finish(self, outcome: Outcome) -> None:
         if outcome.adversarial is not None and outcome.status == "robust":

@@ -29,6 +29,7 @@ from attack_peers import PEERS, Curve, run_peer
 from attack.campaign import Campaign
 from attack.oracle import RemoteOracle
 from attack.settings import Settings
+from attack.starts import Starts
 from attack.wire.client import Client
 from model.labels import CLASSES
 from model.photos import Photo, find_photos
@@ -103,7 +104,7 @@ def run_ours(attack: str, client: Client, images: Path, budgets: dict[Photo, int
             settings = Settings(attack=attack, max_queries=budget, max_l2=1e9, spatial="none")
             campaign = Campaign(RemoteOracle(client), images, settings, Path(out))
             campaign.photos = [photo for photo in missing if missing[photo] == budget]
-            campaign.pools = [[p for p in budgets if p.label == label] for label in range(len(CLASSES))]
+            campaign.starts = Starts(list(budgets), campaign.oracle.input_size)
             curves = {image["image"]: image["curve"] for image in campaign.run(client.url)["images"]}
         for photo in campaign.photos:
             kept.put(attack, photo, budget, curves[photo.name])

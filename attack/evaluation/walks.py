@@ -19,11 +19,12 @@ from attack.evaluation.searches import mapped
 from attack.evaluation.session import Chunk, Gallery, Result, Session, Shot
 from attack.evaluation.subject import Subject
 from attack.scheduler import Scheduler
+from attack.starts import Starts
 from attack.track import Outcome, Plan, Track
 from attack.transforms.pixels import to_pixels, to_tensor
 from attack.transforms.spatial import KIT_SIZE
-from model.console import Report, say
-from model.errors import DataError, ImageError
+from model.console import Report
+from model.errors import DataError
 from model.labels import CLASSES
 from model.photos import Photo
 from model.pixels import Pixels, load_square
@@ -83,33 +84,6 @@ class SubjectOracle:
         return self.labels(load_square(png, self.input_size)[None])[0]
 
 
-class Starts:
-    """The photos that walks may start from. One that cannot be read is named once, and left out."""
-
-    def __init__(self, pool: Sequence[Photo], size: int) -> None:
-        self.pool, self.size = pool, size
-        self._unreadable: set[Photo] = set()
-
-    def against(self, label: int, seed: int) -> Iterator[Pixels]:
-        """(D,) photos of the other class in random order. Raises DataError where none can be read."""
-        others = [photo for photo in self.pool if photo.label != label]
-        for place in np.random.default_rng(seed).permutation(len(others)):
-            if (pixels := self._read(others[place])) is not None:
-                yield pixels.ravel()
-        if self._unreadable.issuperset(others):
-            raise DataError(f"no photo of the class {CLASSES[1 - label]} can be read; walks start from one")
-
-    def _read(self, photo: Photo) -> Pixels | None:
-        if photo in self._unreadable:
-            return None
-        try:
-            return load_square(photo.path, self.size)
-        except ImageError as error:
-            say(f"no walk starts from {photo.name}: {error}")
-            self._unreadable.add(photo)
-            return None
-
-
 def run_walk(session: Session, photos: Sequence[Photo], report: Report, pool: Sequence[Photo], walk: Walk) -> Result:
     """Walk from a photo of the other class, drawn from `pool`, towards each mapped photo; judge the end by its logits.
 
@@ -152,12 +126,18 @@ def _track(session: Session, chunk: Chunk, starts: Starts, walk: Walk, limit: fl
     (photo,) = chunk.photos
     pixels = to_pixels(mapped(session, chunk))[0]
     rng = np.random.default_rng(session.seed_of(photo, walk.attack))
-    others = partial(starts.against, photo.label, int(rng.integers(2**32)))
+    others = partial(_others, starts, photo.label, int(rng.integers(2**32)))
     surrogate = session.surrogate if walk.attack in WITH_SURROGATE else None
     gradient = None if surrogate is None else surrogate.against(photo.label, session.size)
     problem = Problem(pixels.astype(np.float32).ravel(), session.size, rng, others, walk.steps, gradient)
     plan = Plan(pixels, None, None, partial(walk.course, limit=limit), problem, attack_abstained=True)
     return Track(Outcome(photo.name, CLASSES[photo.label]), plan)
+
+
+def _others(starts: Starts, label: int, seed: int) -> Iterator[Pixels]:
+    yield from starts.against(label, seed)
+    if not starts.readable_against(label):
+        raise DataError(f"no photo of the class {CLASSES[1 - label]} can be read; walks start from one")
 
 
 def _until(walk: Attack, limit: float, problem: Problem) -> Attack:

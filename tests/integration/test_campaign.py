@@ -187,6 +187,15 @@ def test_photos_whose_names_are_not_utf_8_are_attacked_and_told_as_others(pictur
     assert done.stdout == os.fsencode(strange) + b"\tbird\n", done.stderr
 
 
+def test_a_photo_that_cannot_be_read_is_named_once_and_no_attack_starts_from_it(pictures, tmp_path, capfd):
+    (pictures / "bird" / "0.png").write_bytes(b"no picture")
+    with serving(brightness_rule, SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=20, spatial="none")
+    failed = [image["image"] for image in results["images"] if image["status"] == "failed"]
+    assert failed == ["bird/0.png"]
+    assert capfd.readouterr().err.count("no attack starts from bird/0.png") == 1
+
+
 def _wait_for_lines(file: Path, lines: int) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

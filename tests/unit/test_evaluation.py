@@ -33,6 +33,7 @@ from attack.gradient.objective import objective, split
 from attack.gradient.pgd import PGD, pgd
 from attack.gradient.spsa import SPSA
 from attack.gradient.square import Square
+from attack.starts import Starts
 from attack.track import Outcome
 from attack.transforms.corruptions import corrupt
 from attack.transforms.grid import DOCUMENTED, KIT, Grid, bordered, moved
@@ -287,14 +288,14 @@ def test_a_photo_whose_walk_is_refused_does_not_count_as_one_that_withstood(phot
         walks.run_walk(Session(Linear(batch=16), seed=0), photos[:1], silent, photos, walks.Walk("boundary", 400))
 
 
-def test_walks_start_from_the_photos_that_can_be_read(photos, tmp_path, capfd):
+def test_attacks_start_from_the_photos_that_can_be_read(photos, tmp_path, capfd):
     bikes, birds = ([photo for photo in photos if photo.label == label][:2] for label in (0, 1))
     broken = birds[0]._replace(path=tmp_path / "bird" / "broken.png")
-    starts = walks.Starts([*bikes, *birds, broken], SIDE)
+    starts = Starts([*bikes, *birds, broken], SIDE)
     for seed in (1, 2):
         found = {picture.tobytes() for picture in starts.against(0, seed)}
         assert found == {load_square(bird.path, SIDE).tobytes() for bird in birds}
-    named = f"no walk starts from bird/broken.png: {broken.path}: No such file or directory\n"
+    named = f"no attack starts from bird/broken.png: {broken.path}: No such file or directory\n"
     assert capfd.readouterr().err == named  # once
 
 
@@ -304,7 +305,7 @@ def test_a_row_of_walks_goes_on_without_the_starts_that_cannot_be_read(photos, t
     walk, session = walks.Walk("auto", 60), Session(Linear(), seed=0)
     result = walks.run_walk(session, bikes, silent, [*bikes, birds[0], broken], walk)
     assert all(record["l2"] is not None for record in result.detail["walks"])
-    assert capfd.readouterr().err.count("no walk starts from bird/broken.png") == 1
+    assert capfd.readouterr().err.count("no attack starts from bird/broken.png") == 1
     with pytest.raises(DataError, match="no photo of the class bird can be read; walks start from one"):
         walks.run_walk(session, bikes, silent, [*bikes, broken], walk)
 
