@@ -131,7 +131,8 @@ class Campaign:
         original = (clean if mapped is None else mapped).astype(np.float32).ravel()
         others = partial(self.starts.against, photo.label, int(rng.integers(2**32)))
         gradient = None if self.guide is None else self.guide(photo.label, side)
-        problem = Problem(original, side, rng, others, self.settings.max_queries, gradient)
+        photo_at = partial(load_square, photo.path)
+        problem = Problem(original, side, rng, others, self.settings.max_queries, gradient, photo_at)
         return Plan(clean, mapped, spatial, ATTACKS[self.settings.attack], problem, self.bounded)
 
     def _finish(self, outcome: Outcome) -> None:

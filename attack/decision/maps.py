@@ -12,8 +12,8 @@ from torch import Tensor
 from attack.decision.problem import Attack, Problem
 from attack.transforms.corruptions import KIT_CORRUPTIONS, corrupt
 from attack.transforms.grid import DOCUMENTED, KIT, bordered, moved
-from attack.transforms.pixels import to_pixels, to_tensor
-from attack.transforms.spatial import SpatialRange, apply_maps
+from attack.transforms.pixels import brought_to, to_pixels, to_tensor
+from attack.transforms.spatial import KIT_SIZE, SpatialRange, apply_maps
 from model.pixels import Pixels
 
 CHUNK = 25
@@ -37,10 +37,15 @@ def spatial_grid(problem: Problem, grid: Literal["kit", "documented"]) -> Attack
 
 
 def corruptions(problem: Problem) -> Attack:
-    """The kit's 17 corruptions at severity 1, at the endpoint's side: below 224 px stronger than the kit's own."""
-    x = to_tensor(_square(problem)[None])
+    """The kit's 17 corruptions at severity 1, at 224 px, which they are published for; then at the endpoint's side.
+
+    Without the photo at that side, the original is corrupted as it is: below 224 px that is stronger.
+    """
+    photo = _square(problem) if problem.photo_at is None else problem.photo_at(KIT_SIZE)
+    x = to_tensor(photo[None])
     seed = int(problem.rng.integers(2**31))
-    yield np.concatenate([_probes(corrupt(x, name, 1, [seed])) for name in KIT_CORRUPTIONS])
+    corrupted = (corrupt(x, name, 1, [seed]) for name in KIT_CORRUPTIONS)
+    yield np.concatenate([_probes(brought_to(one, problem.side)) for one in corrupted])
 
 
 def _square(problem: Problem) -> Pixels:

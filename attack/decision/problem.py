@@ -45,6 +45,8 @@ class Problem:
     """Queries that may be spent, for attacks that plan."""
     surrogate: Gradient | None = None
     """A network that may know what this one knows, for attacks that make use of one."""
+    photo_at: Callable[[int], Pixels] | None = None
+    """The photo itself as (T, T, 3) at another side T, for attacks that are published for one."""
 
     @property
     def dim(self) -> int:

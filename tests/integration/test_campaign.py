@@ -18,6 +18,8 @@ from attack.campaign import Campaign
 from attack.oracle import RemoteOracle
 from attack.results import measured
 from attack.settings import Settings
+from attack.transforms.corruptions import corrupt
+from attack.transforms.pixels import brought_to, to_pixels, to_tensor
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
 from model.errors import ConfigError, RefusedError
@@ -306,6 +308,23 @@ def test_an_endpoint_that_refuses_all_ends_the_attack_and_leaves_it_to_resume(pi
         server.rule = brightness_rule
         results = attacked(server.url, pictures, tmp_path / "out", resume=True, max_queries=50)
     assert results["summary"]["failed"] == 0
+
+
+def test_photos_are_corrupted_at_the_side_that_corruptions_are_published_for(pictures, tmp_path):
+    asked = []
+
+    def note(pixels: np.ndarray) -> list[str]:
+        asked.extend(pixels.copy())
+        return ["bicycle"] * len(pixels)
+
+    photo = pictures / "bicycle/0.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)).save(photo)
+    shrunk = to_tensor(load_square(photo, SIDE)[None]), to_tensor(load_square(photo, 224)[None])
+    brighter, own_side = (to_pixels(brought_to(corrupt(x, "brightness", 1, [0]), SIDE))[0] for x in reversed(shrunk))
+    with serving(note, SIDE) as server:
+        attacked(server.url, pictures, tmp_path / "out", attack="corruptions")
+    assert any((picture == brighter).all() for picture in asked)
+    assert not any((picture == own_side).all() for picture in asked)
 
 
 @pytest.mark.parametrize("attack", ["spatial-kit", "corruptions"])
