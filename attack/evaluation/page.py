@@ -38,7 +38,7 @@ def write_page(out: Path, report: dict[str, Any], results: Mapping[str, Result],
         other=other,
         other_rows={row["name"]: row for row in other["attacks"]} if other else {},
         curves=_curves(report),
-        grids={name: grid_map(grid) for name, grid in report["grids"].items()},
+        grids={name: (grid_map(grid), len(grid["wrong"])) for name, grid in report["grids"].items()},
         matrices={name: matrix_table(entries) for name, entries in report["corruptions"].items()},
         heat=svg.heat,
         galleries=[

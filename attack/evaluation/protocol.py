@@ -22,7 +22,7 @@ from attack.gradient.pgd import PGD, pgd
 from attack.gradient.spsa import SPSA
 from attack.gradient.square import Square, square
 from attack.transforms.corruptions.parameters import SEVERITIES
-from attack.transforms.grid import BORDER_SHARE, DOCUMENTED, KIT, Grid
+from attack.transforms.grid import BORDER_SHARE, CORNERS, DOCUMENTED, KIT, Grid
 from attack.transforms.spatial import KIT_SIZE
 from model.console import Report
 from model.errors import ConfigError
@@ -196,6 +196,7 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "spatial": _grid("spatial grid (as the kit ran it)", KIT),
     "spatial-documented": _grid("spatial grid (as documented)", DOCUMENTED),
+    "spatial-corners": _grid("corners of the spatial grid (27 of its maps)", CORNERS),
     "spsa": _spsa(SPSA(EPSILON)),
     "boundary": _walk("boundary", walks.Walk("boundary", walks.KIT_QUERIES, kit=True)),
     "label-only": _label_only(walks.Walk(LABEL_ONLY, 1000)),

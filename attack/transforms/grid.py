@@ -1,4 +1,4 @@
-"""The spatial grid: every photo under each of 775 maps, as the challenge's kit ran it and as it is documented.
+"""The spatial grid: every photo under each of 775 maps, as the challenge's kit ran it and as it is documented; or 27.
 
 N batch, H, W rows and columns, S side, M maps of the grid. A map is (angle, dx, dy): degrees, and pixels of a
 224 x 224 picture.
@@ -47,6 +47,9 @@ KIT = Grid(angles_degrees=_steps(18, 5), dxs_px=_steps(18, 5), dys_px=_steps(30,
 """What ran: the kit lists (dx, dy, angle) but takes them as (angle, dx, dy). All published scores used this."""
 DOCUMENTED = Grid(angles_degrees=_steps(30, 31), dxs_px=_steps(18, 5), dys_px=_steps(18, 5))
 """What the limits say: shifts of up to 18 px in 5 values each, rotations of up to 30 degrees in 31."""
+
+CORNERS = Grid(angles_degrees=_steps(18, 3), dxs_px=_steps(18, 3), dys_px=_steps(30, 3))
+"""The ends and the middle of each of the kit's ranges: 27 of its maps, to choose weights by."""
 
 
 def bordered(pixels: Pixels) -> Pixels:

@@ -54,7 +54,7 @@ def page(tiny_photos, tmp_path_factory):
             kind="callable",
             reference="blue_defence:logits",
             images=str(tiny_photos / "val"),
-            attacks=("clean", "corruptions", "spatial", "label-only"),
+            attacks=("clean", "corruptions", "spatial", "spatial-corners", "label-only"),
             limit=4,
             size=32,
         )
@@ -93,6 +93,12 @@ def test_nothing_sticks_out_of_an_attacks_page(attack_page, tmp_path, width):
     assert client_width == width
     assert scroll_width <= client_width
     assert broken == 0
+
+
+def test_each_grid_says_how_many_maps_it_has(page):
+    text = page.read_text()
+    assert re.findall(r"under each of the (\d+) maps", text) == ["775", "27"]
+    assert "<h2>Corners of the spatial grid</h2>" in text
 
 
 @pytest.mark.parametrize("width", [360, 500, 1280])

@@ -606,6 +606,7 @@ def test_estimates_count_what_a_row_costs(photos):
 def test_the_kits_parameters_are_in_the_report():
     assert protocol.ROWS["spatial"].parameters(224)["dys_px"] == list(range(-30, 31, 2))
     assert protocol.ROWS["spatial-documented"].parameters(224)["angles_degrees"] == list(DOCUMENTED.angles_degrees)
+    assert protocol.ROWS["spatial-corners"].passes == 27
     spsa = protocol.ROWS["spsa"].parameters(224)
     assert (spsa["epsilon"], spsa["steps"], spsa["samples"]) == (16 / 255, 200, 64)
     assert protocol.ROWS["boundary"].parameters(224)["max_l2"] == 10

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from attack.transforms.grid import DOCUMENTED, KIT, bordered, moved
+from attack.transforms.grid import CORNERS, DOCUMENTED, KIT, bordered, moved
 
 pytestmark = pytest.mark.unit
 
@@ -46,6 +46,12 @@ def test_the_documented_values():
     assert DOCUMENTED.angles_degrees == tuple(range(-30, 31, 2))
     assert DOCUMENTED.dxs_px == DOCUMENTED.dys_px == (-18, -9, 0, 9, 18)
     assert len(set(DOCUMENTED.maps)) == 775
+
+
+def test_the_corners_are_maps_of_the_kit():
+    assert len(CORNERS.maps) == 27
+    assert set(CORNERS.maps) < set(KIT.maps)
+    assert {(0, 0, 0), (-18, -18, -30), (18, 18, 30)} < set(CORNERS.maps)
 
 
 def test_the_border():
