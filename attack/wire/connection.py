@@ -10,6 +10,7 @@ from typing import Self, TypedDict
 import httpx
 
 from attack.wire.answers import whole
+from attack.wire.early import read_early
 from attack.wire.keys import key_headers
 from attack.wire.outage import Outage
 from attack.wire.pace import Pace
@@ -52,6 +53,7 @@ class AsyncConnection:
         headers = key_headers() if headers is None else headers
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.http = httpx.AsyncClient(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
+        read_early(self.http)
         self._slots = asyncio.Semaphore(max_slots)
 
     async def __aenter__(self) -> Self:
