@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self, TypedDict
+from typing import Final, Self, TypedDict
 
 import httpx
 
@@ -17,12 +17,15 @@ from attack.wire.pace import Pace
 from attack.wire.retry import RETRIED, Attempts, RetryPolicy
 from model.errors import ConfigError, EndpointError
 
+SLOWEST_BYTES_PER_S: Final = 2**16
+"""What is sent has a second more for so many bytes: a batch over a slow link takes longer than any answer may."""
+
 
 class Options(TypedDict, total=False):
     """What every client takes by keyword; `docs/client.md` has the defaults."""
 
     timeout_s: float
-    """Longest time of one attempt in all, from connecting to the last byte of the answer."""
+    """Longest time of one attempt in all, from connecting to the last byte of the answer; more for what is sent."""
     retry: RetryPolicy | None
     """When to ask again."""
     max_slots: int
@@ -52,7 +55,9 @@ class AsyncConnection:
         self.outage = Outage(self.url, self.retry.patience_s)
         headers = key_headers() if headers is None else headers
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
-        self.http = httpx.AsyncClient(timeout=timeout_s, headers=headers, limits=limits, transport=transport)
+        # Each attempt bounds its writes and reads together, by what is named `pool` here: none waits for a connection.
+        timeout = httpx.Timeout(timeout_s, connect=timeout_s / 3, read=None, write=None)
+        self.http = httpx.AsyncClient(timeout=timeout, headers=headers, limits=limits, transport=transport)
         read_early(self.http)
         self._slots = asyncio.Semaphore(max_slots)
 
@@ -90,13 +95,14 @@ class AsyncConnection:
         except self.retry.retry_errors as error:
             return None, error
         except httpx.HTTPError as error:
-            raise EndpointError(f"{request.url}: {error or type(error).__name__}") from error
+            raise EndpointError(f"{request.url}: {str(error) or type(error).__name__}") from error
 
     async def _attempt(self, request: httpx.Request) -> httpx.Response:
-        """One attempt. httpx bounds each read; this bounds them together, or a byte at a time would never end."""
+        """One attempt. httpx would bound each read; this bounds all together, or a byte at a time would never end."""
+        upload_s = int(request.headers.get("Content-Length", 0)) / SLOWEST_BYTES_PER_S
         try:
             async with (
-                asyncio.timeout(request.extensions["timeout"]["read"]),
+                asyncio.timeout(request.extensions["timeout"]["pool"] + upload_s),
                 aclosing(await self.http.send(request, stream=True)) as response,
             ):
                 return await whole(response)
