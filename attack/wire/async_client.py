@@ -7,6 +7,7 @@ N batch, H height, W width.
 """
 
 import asyncio
+import math
 import sys
 
 import httpx
@@ -39,11 +40,16 @@ class AsyncClient(AsyncConnection):
         return read_label(await self._post("/predict", content, content_type))
 
     async def predict_batch(self, pixels: Pixels) -> list[str]:
-        """uint8 (N, H, W, 3) -> N labels. More than `max_batch` go as requests side by side."""
+        """uint8 (N, H, W, 3) -> N labels. More than `max_batch` go as requests side by side, `max_slots` at most."""
         step = await self.max_batch()
-        parts = [pixels[i : i + step] for i in range(0, len(pixels), step)]
-        answers = await asyncio.gather(*(self.labels_in_turn(part) for part in parts))
-        return [label for labels in answers for label in labels]
+        share = step * max(1, math.ceil(len(pixels) / (step * self.pace.max_slots)))
+        shares = (pixels[i : i + share] for i in range(0, len(pixels), share))
+        tasks = [asyncio.create_task(self.labels_in_turn(part)) for part in shares]
+        try:
+            return [label for labels in await asyncio.gather(*tasks) for label in labels]
+        finally:
+            for task in tasks:  # where one has failed nobody waits for the others' labels
+                task.cancel()
 
     async def labels_in_turn(self, pixels: Pixels) -> list[str]:
         """As `predict_batch`, one request after the other. What is too large (413) is halved, and so are later ones."""

@@ -75,6 +75,10 @@ class AsyncConnection:
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """The first answer that is no passing trouble. Raises EndpointError when patience runs out."""
+        async with self._slots:  # until it is answered: in a queue of others patience would run out
+            return await self._answer(request)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
         attempts = Attempts(self.retry, str(request.url), self.pace.failed)
         since = time.monotonic()
         while True:
@@ -90,8 +94,7 @@ class AsyncConnection:
     async def _outcome(self, request: httpx.Request) -> tuple[httpx.Response | None, Exception | None]:
         """An answer, or a trouble that may pass. Raises EndpointError for any other."""
         try:
-            async with self._slots:
-                return await self._attempt(request), None
+            return await self._attempt(request), None
         except self.retry.retry_errors as error:
             return None, error
         except httpx.HTTPError as error:

@@ -1,5 +1,6 @@
 """Connections of the clients where they go wrong: answers that come early, slow links, forks, clients nobody closed."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -10,9 +11,11 @@ import httpx
 import numpy as np
 import pytest
 
+from attack.wire.async_client import AsyncClient
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
 from model.errors import EndpointError, RefusedError
+from tests.toy_endpoint import brightness_rule, serving
 
 SIDE = 16
 FAST = RetryPolicy(first_wait_s=0.01, longest_wait_s=0.05)
@@ -24,6 +27,9 @@ pytestmark = pytest.mark.integration
 def pixels() -> np.ndarray:
     """Ten pictures, every other one bright."""
     return (np.zeros((10, SIDE, SIDE, 3)) + np.arange(10)[:, None, None, None] % 2 * 200).astype(np.uint8)
+
+
+LABELS = ["bicycle", "bird"] * 5
 
 
 @contextmanager
@@ -107,3 +113,63 @@ def test_a_trouble_without_words_is_named(pixels):
         pytest.raises(EndpointError, match="http://toy/predict: ReadError"),
     ):
         client.predict(pixels[0])
+
+
+def test_patience_does_not_run_out_in_the_queue(pixels):
+    async def labels(url: str) -> list[str]:
+        async with AsyncClient(url, max_slots=1, retry=RetryPolicy(first_wait_s=0.01, patience_s=0.3)) as client:
+            return await asyncio.gather(*map(client.predict, pixels))
+
+    def rule(some: np.ndarray) -> list[str] | int:
+        return 503 if server.requests == 9 else brightness_rule(some)
+
+    with serving(rule, SIDE, delay_s=0.06) as server:
+        assert asyncio.run(labels(server.url)) == LABELS
+        assert server.requests == 11
+
+
+def test_nothing_more_is_asked_once_a_part_is_refused(pixels):
+    async def requests_when_refused(url: str) -> int:
+        async with AsyncClient(url, max_slots=2) as client:
+            with pytest.raises(RefusedError):
+                await client.predict_batch(pixels)
+            requests = server.requests
+            await asyncio.sleep(0.3)
+            return requests
+
+    def rule(some: np.ndarray) -> list[str] | int:
+        return 422 if server.requests == 2 else brightness_rule(some)
+
+    with serving(rule, SIDE, max_batch=1, delay_s=0.05) as server:
+        assert asyncio.run(requests_when_refused(server.url)) == server.requests
+
+
+def test_parts_are_asked_as_there_are_slots(pixels):
+    """So that not every body is in memory at once."""
+    bodies: list[int] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/info":
+            limits = {"input_size": SIDE, "classes": ["bicycle", "bird"], "limits": {"max_batch": 1}}
+            return httpx.Response(200, json=limits)
+        await asyncio.sleep(0.01)
+        return httpx.Response(200, json={"labels": ["bird"]})
+
+    async def most_bodies() -> int:
+        async with AsyncClient("http://toy", max_slots=2, transport=httpx.MockTransport(answer)) as client:
+            build, send = client.http.build_request, client.send
+
+            def built(*given, **more) -> httpx.Request:
+                bodies.append(bodies[-1] + 1 if bodies else 1)
+                return build(*given, **more)
+
+            async def sent(request: httpx.Request) -> httpx.Response:
+                response = await send(request)
+                bodies.append(bodies[-1] - 1)
+                return response
+
+            client.http.build_request, client.send = built, sent
+            assert await client.predict_batch(pixels) == ["bird"] * 10
+        return max(bodies)
+
+    assert asyncio.run(most_bodies()) == 2
