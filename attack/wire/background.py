@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
@@ -17,16 +18,18 @@ class LoopThread:
         # A daemon: a client that nobody closed does not keep the process alive.
         self._thread = threading.Thread(target=self._loop.run_forever, name="wire", daemon=True)
         self._thread.start()
+        # The loop holds nothing of this object, so that a client which is dropped unclosed leaves no thread behind.
+        self._stop = weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
         self._closed = False
         self._lock = threading.Lock()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Its result. It is cancelled where the caller is interrupted.
 
-        Raises CancelledError where `close` was first.
+        Raises CancelledError where `close` was first, and in a process that was forked: no thread comes along.
         """
         with self._lock:
-            if self._closed:
+            if self._closed or not self._thread.is_alive():
                 work.close()
                 raise CancelledError
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -38,12 +41,12 @@ class LoopThread:
     def close(self, last: Coroutine[Any, Any, None]) -> None:
         """Cancel what is under way, run `last`, end the thread."""
         with self._lock:
-            if self._closed:
+            if self._closed or not self._thread.is_alive():
                 last.close()
                 return
             self._closed = True
         asyncio.run_coroutine_threadsafe(self._end(last), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._stop()
         self._thread.join()
         self._loop.close()
 

@@ -51,7 +51,7 @@ class Connection:
         try:
             return self._loop.run(work)
         except CancelledError as error:
-            raise EndpointError(f"{self.url}: the client was closed") from error
+            raise EndpointError(f"{self.url}: the client was closed, or made before this process was forked") from error
 
 
 class Client(Connection):

@@ -1,6 +1,8 @@
 """Connections of the clients where they go wrong: answers that come early, slow links, forks, clients nobody closed."""
 
 import asyncio
+import gc
+import multiprocessing
 import socket
 import threading
 import time
@@ -113,6 +115,35 @@ def test_a_trouble_without_words_is_named(pixels):
         pytest.raises(EndpointError, match="http://toy/predict: ReadError"),
     ):
         client.predict(pixels[0])
+
+
+def test_a_client_that_is_dropped_leaves_no_thread():
+    before = set(threading.enumerate())
+    client = Client("http://toy", transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+    (thread,) = set(threading.enumerate()) - before
+    del client
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+    with pytest.warns(ResourceWarning):  # as of a file that nobody closed
+        gc.collect()
+
+
+def _predict_and_close(client: Client, pixels: np.ndarray, told) -> None:
+    with pytest.raises(EndpointError, match="made before this process was forked"):
+        client.predict(pixels)
+    client.close()
+    told.set()
+
+
+def test_a_forked_process_is_told_that_the_client_is_not_its_own(pixels):
+    fork = multiprocessing.get_context("fork")
+    with serving(brightness_rule, SIDE) as server, Client(server.url) as client:
+        told = fork.Event()
+        child = fork.Process(target=_predict_and_close, args=(client, pixels[0], told), daemon=True)
+        child.start()
+        assert told.wait(timeout=10)
+        child.join()
+        assert client.predict(pixels[0]) == "bicycle"
 
 
 def test_patience_does_not_run_out_in_the_queue(pixels):
