@@ -28,6 +28,8 @@ IMAGE_TYPES: Final = {
     ".bmp": "image/bmp",
 }
 DEFAULT_BATCH: Final = 64
+MAX_WORDS: Final = 500
+"""Characters of an endpoint's own words in an error, which results and pages repeat photo by photo."""
 NOT_OF_THE_PICTURE: Final = frozenset({401, 403, 408, 429})
 """Statuses that tell of the caller or of the moment; any other 4xx may be about what was sent."""
 
@@ -74,9 +76,9 @@ def read_info(response: httpx.Response) -> Info:
     size = raw.get("input_size")
     classes = raw.get("classes")
     if not _is_whole(size) or not 1 <= size <= 4096:
-        raise EndpointError(f"{response.url}: input_size is {size!r}; expected a side in pixels")
+        raise EndpointError(f"{response.url}: input_size is {size!r:.80}; expected a side in pixels")
     if not _are_labels(classes) or not set(CLASSES) <= set(classes):
-        raise EndpointError(f"{response.url}: classes are {classes!r}; expected {list(CLASSES)}")
+        raise EndpointError(f"{response.url}: classes are {classes!r:.80}; expected {list(CLASSES)}")
     limits = raw.get("limits")
     max_batch = limits.get("max_batch") if isinstance(limits, dict) else None
     return Info(size, max_batch if _is_whole(max_batch) and max_batch > 0 else DEFAULT_BATCH, raw)
@@ -113,10 +115,10 @@ def raise_for_status(response: httpx.Response) -> httpx.Response:
         problem = response.json()
         words = problem.get("detail") or problem.get("title") or ""
     except (ValueError, AttributeError, RecursionError):
-        words = response.text[:200]
+        words = response.text
     refused = response.is_client_error and response.status_code not in NOT_OF_THE_PICTURE
     kind = RefusedError if refused else EndpointError
-    raise kind(f"{response.url}: status {response.status_code} {' '.join(str(words).split())}".rstrip())
+    raise kind(f"{response.url}: status {response.status_code} {' '.join(str(words)[:MAX_WORDS].split())}".rstrip())
 
 
 def _check_hashes(response: httpx.Response, pixels: Pixels) -> None:

@@ -206,6 +206,8 @@ def test_what_is_no_answer_is_refused(pixels, answer, words):
         ({"classes": ["bird"]}, "classes are"),
         ({"input_size": True}, "input_size is True"),
         ({"input_size": "64"}, "input_size is '64'"),
+        ({"input_size": "6" * 10_000}, "input_size is '6{79};"),
+        ({"classes": ["b" * 10_000]}, "classes are .{80};"),
     ],
 )
 def test_an_info_of_something_else_is_refused(wrong, words):
@@ -311,6 +313,14 @@ def test_a_problem_is_told_in_its_own_words(pixels):
         pytest.raises(EndpointError, match=r"status 422 expected \(H, W, 3\)"),
     ):
         client.predict(pixels[0])
+
+
+@pytest.mark.parametrize("body", [{"json": {"detail": "no " * 10_000}}, {"content": b"no " * 10_000}])
+def test_a_refusal_in_many_words_is_cut(body, pixels):
+    transport = httpx.MockTransport(lambda _: httpx.Response(422, **body))
+    with Client("http://toy", transport=transport) as client, pytest.raises(RefusedError, match="no no") as refusal:
+        client.predict(pixels[0])
+    assert len(str(refusal.value)) < 600
 
 
 @pytest.mark.parametrize(
