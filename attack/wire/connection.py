@@ -81,7 +81,7 @@ class AsyncConnection:
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         attempts = Attempts(self.retry, str(request.url), self.pace.failed)
         since = time.monotonic()
-        while True:
+        while not self.http.is_closed:
             response, trouble = await self._outcome(request)
             if response is not None and response.status_code not in RETRIED:
                 self.pace.succeeded()
@@ -90,6 +90,7 @@ class AsyncConnection:
             wait_s = attempts.after(response, trouble)
             self.outage.goes_on(since, response, trouble)
             await asyncio.sleep(wait_s)
+        raise EndpointError(f"{self.url}: the client was closed")
 
     async def _outcome(self, request: httpx.Request) -> tuple[httpx.Response | None, Exception | None]:
         """An answer, or a trouble that may pass. Raises EndpointError for any other."""
@@ -115,12 +116,13 @@ class AsyncConnection:
 
 def checked_url(url: str) -> str:
     """The URL without a trailing slash. Raises ConfigError unless it is http(s) with a host, and without a password."""
+    shown = url.rpartition("@")[2]  # what stands before it may be a password
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ConfigError(f"{url!r} is no URL ({error}); give http://HOST:PORT") from error
+        raise ConfigError(f"{shown!r} is no URL; give http://HOST:PORT") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError(f"{url!r} is no endpoint; give http://HOST:PORT")
+        raise ConfigError(f"{shown!r} is no endpoint; give http://HOST:PORT")
     if parsed.userinfo:
         raise ConfigError(
             f"the URL of {parsed.host} holds a user or password, which reports would show; give TRADES_BOB_API_KEY, "

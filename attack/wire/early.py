@@ -5,6 +5,7 @@ What is not read when a write fails is lost, and anyio reads nothing while it wr
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Any, Final
 
 import httpcore
@@ -18,10 +19,14 @@ READ_BYTES: Final = 2**16
 
 
 def read_early(http: httpx.AsyncClient) -> None:
-    """Let a client's connections, a proxy's too, read so. httpx has no public place for it."""
-    for transport in (http._transport, *http._mounts.values()):
-        if isinstance(transport, httpx.AsyncHTTPTransport):
-            transport._pool._network_backend = _Backend()
+    """Let a client's connections, a proxy's too, read so.
+
+    httpx has no public place for it: in one that keeps it elsewhere, such answers are lost and nothing else.
+    """
+    with suppress(AttributeError):
+        for transport in (http._transport, *http._mounts.values()):
+            if isinstance(transport, httpx.AsyncHTTPTransport):
+                transport._pool._network_backend = _Backend()
 
 
 class _Backend(httpcore.AnyIOBackend):

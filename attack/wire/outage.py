@@ -9,7 +9,9 @@ from attack.wire.retry import trouble
 from model.console import say
 
 QUIET_S: Final = 10.0
-"""Most troubles pass before nothing was answered for so long. Only where nobody is there is it told at once."""
+"""Most troubles pass before nothing was answered for so long."""
+NOBODY_S: Final = 1.0
+"""Where nobody is there it is told sooner, but not of each connection that is refused in passing."""
 
 
 class Outage:
@@ -24,7 +26,7 @@ class Outage:
         """An attempt at what was first sent at `since` (monotonic, in seconds) has failed."""
         nobody = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
         quiet_s = time.monotonic() - max(since, self._answered_at)
-        if not self._told and (nobody or quiet_s >= QUIET_S):
+        if not self._told and quiet_s >= (NOBODY_S if nobody else QUIET_S):
             self._told = True
             words = "no connection" if nobody else trouble(response, error)
             say(f"{self.url}: {words}, trying again for up to {self.patience_s:g} s")

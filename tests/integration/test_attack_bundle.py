@@ -91,6 +91,7 @@ def _trades_bob(*words: str) -> subprocess.CompletedProcess[str]:
         (["--endpoint", "nothing.toml"], "nothing.toml: No such file"),
         (["--endpoint", "localhost"], "is no endpoint"),
         (["--endpoint", "http://me:secret@localhost:1"], "the URL of localhost holds a user or password"),
+        (["--endpoint", "me:secret@localhost:1"], "trades-bob: 'localhost:1' is no endpoint"),
     ],
 )
 def test_a_mistake_gets_one_line(words, line, tmp_path):

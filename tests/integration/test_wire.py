@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from attack.results import png_bytes
+from attack.wire import outage
 from attack.wire.async_client import AsyncClient
 from attack.wire.client import Client
 from attack.wire.foreign import Endpoint, ForeignClient, read_endpoint
@@ -111,7 +112,8 @@ def test_patience_ends(pixels):
             client.predict(pixels[0])
 
 
-def test_nobody_there(capfd):
+def test_nobody_there(capfd, monkeypatch):
+    monkeypatch.setattr(outage, "NOBODY_S", 0.1)
     with (
         Client("http://127.0.0.1:9", retry=IMPATIENT) as client,
         pytest.raises(EndpointError, match=r"127.0.0.1:9.*ConnectError"),
@@ -132,7 +134,8 @@ def _failing(troubles):
     return httpx.MockTransport(handle)
 
 
-def test_an_endpoint_that_goes_and_comes_back_is_two_lines_each_time(pixels, capfd):
+def test_an_endpoint_that_goes_and_comes_back_is_two_lines_each_time(pixels, capfd, monkeypatch):
+    monkeypatch.setattr(outage, "NOBODY_S", 0.0)
     gone = httpx.ConnectError("refused")
     transport = _failing(iter([gone, gone, gone, None, None, gone, gone, None]))
     with Client("http://toy", retry=FAST, transport=transport) as client:
@@ -142,9 +145,17 @@ def test_an_endpoint_that_goes_and_comes_back_is_two_lines_each_time(pixels, cap
     assert capfd.readouterr().err.splitlines() == 2 * lines
 
 
+def test_connections_that_are_refused_in_passing_are_not_told(pixels, capfd):
+    transport = _failing(iter([httpx.ConnectError("refused"), None] * 5))
+    with Client("http://toy", retry=FAST, transport=transport) as client:
+        for _ in range(5):
+            client.predict(pixels[0])
+    assert capfd.readouterr().err == ""
+
+
 def test_troubles_that_pass_are_told_once_they_last(pixels, capfd, monkeypatch):
     for quiet_s, told in ((10.0, 0), (0.0, 2)):
-        monkeypatch.setattr("attack.wire.outage.QUIET_S", quiet_s)
+        monkeypatch.setattr(outage, "QUIET_S", quiet_s)
         transport = _failing(iter([503, httpx.ReadTimeout("late"), 503, None]))
         with Client("http://toy", retry=FAST, transport=transport) as client:
             client.predict(pixels[0])

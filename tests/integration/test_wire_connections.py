@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from attack.wire import outage
 from attack.wire.async_client import AsyncClient
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
@@ -87,7 +88,8 @@ def test_a_large_body_may_take_longer_than_an_answer():
         assert time.monotonic() - started > 0.5
 
 
-def test_nobody_who_takes_the_connection_is_told_from_a_slow_answer(pixels, capfd):
+def test_nobody_who_takes_the_connection_is_told_from_a_slow_answer(pixels, capfd, monkeypatch):
+    monkeypatch.setattr(outage, "NOBODY_S", 0.0)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         address = server.getsockname()
         waiting = [socket.socket() for _ in range(4)]
@@ -204,3 +206,17 @@ def test_parts_are_asked_as_there_are_slots(pixels):
         return max(bodies)
 
     assert asyncio.run(most_bodies()) == 2
+
+
+def test_what_an_async_client_is_asked_once_it_is_closed_is_an_error_of_the_endpoint(pixels):
+    async def fail(_: httpx.Request) -> httpx.Response:
+        await client.close()
+        raise httpx.ConnectError("refused")
+
+    async def predict() -> None:
+        for _ in range(2):  # closed under way, and before
+            with pytest.raises(EndpointError, match="the client was closed"):
+                await client.predict(pixels[0])
+
+    client = AsyncClient("http://toy", retry=RetryPolicy(first_wait_s=0.01), transport=httpx.MockTransport(fail))
+    asyncio.run(predict())
