@@ -84,7 +84,7 @@ def heat_panels(
                 for k, (column, value) in enumerate(zip(columns, line, strict=True))
             ]
     bottom = 22 + len(panels) * height_of_panel - gap + 16
-    for k in range(0, len(columns), 5):
+    for k in range(0, len(columns), max(2, len(columns) // 6)):
         x = left + k * cell + cell / 2
         parts.append(f'<text x="{x}" y="{bottom}" text-anchor="middle">{columns[k]:+g}</text>')
     middle = left + cell * len(columns) / 2
@@ -100,5 +100,5 @@ def heat(value: float) -> str:
 
 
 def _svg(width: float, height: float, parts: Sequence[str], title: str) -> Markup:
-    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}" style="max-width:{width}px">'
+    head = f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}" style="--width:{width}px">'
     return Markup(head + "".join(parts) + "</svg>")  # noqa: S704  (every text in it is escaped above)
