@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/trades-bob demo --out demo-out
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow and not container and not gpu"
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m "not slow and not container and not gpu"
 
 lint: $(READY)
 	$(BIN)/ruff check .
