@@ -144,9 +144,8 @@ class Subject:
             f"{self.client.url}/predict/batch",
             content=npy_body(pixels),
             headers={"Content-Type": NPY},
-            timeout=self.allowed_s(len(pixels) * requests),
         )
-        return read_labels(self.client.send(request), pixels)
+        return read_labels(self.client.send(request, self.allowed_s(len(pixels) * requests)), pixels)
 
     def post(self, path: str, content: bytes, content_type: str, pictures: int = 1) -> httpx.Response:
         """One POST, not retried: a check wants to see what happens."""

@@ -38,7 +38,11 @@ def write_page(out: Path, report: dict[str, Any], results: Mapping[str, Result],
         other=other,
         other_rows={row["name"]: row for row in other["attacks"]} if other else {},
         curves=_curves(report),
-        grids={name: (grid_map(grid), len(grid["wrong"])) for name, grid in report["grids"].items()},
+        grids=[
+            (row["title"], len(grid["wrong"]), grid_map(grid))
+            for row in report["attacks"]
+            if (grid := report["grids"].get(row["name"]))
+        ],
         matrices={name: matrix_table(entries) for name, entries in report["corruptions"].items()},
         heat=svg.heat,
         galleries=[

@@ -9,6 +9,7 @@ N batch, H height, W width.
 
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -43,9 +44,9 @@ class Connection:
         """Close the connections."""
         self._loop.close(self._over.close())
 
-    def send(self, request: httpx.Request) -> httpx.Response:
-        """The first answer that is no passing trouble. Raises EndpointError when patience runs out."""
-        return self._run(self._over.send(request))
+    def send(self, request: httpx.Request, timeout_s: float | None = None) -> httpx.Response:
+        """As `AsyncConnection.send`."""
+        return self._run(self._over.send(request, timeout_s))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
@@ -61,18 +62,14 @@ class Client(Connection):
     label, ConfigError for a URL that is none.
     """
 
-    _info: Info | None = None
-
     def __init__(self, url: str, **options: Unpack[Options]) -> None:
         self._client = AsyncClient(url, **options)
         super().__init__(self._client)
 
-    @property
+    @cached_property
     def info(self) -> Info:
         """Input size and limits of the endpoint, asked once."""
-        if self._info is None:
-            self._info = self._run(self._client.info())
-        return self._info
+        return self._run(self._client.info())
 
     @property
     def max_batch(self) -> int:

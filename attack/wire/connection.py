@@ -55,8 +55,8 @@ class AsyncConnection:
         self.outage = Outage(self.url, self.retry.patience_s)
         headers = key_headers() if headers is None else headers
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
-        # Each attempt bounds its writes and reads together, by what is named `pool` here: none waits for a connection.
-        timeout = httpx.Timeout(timeout_s, connect=timeout_s / 3, read=None, write=None)
+        self.timeout_s = timeout_s
+        timeout = httpx.Timeout(None, connect=timeout_s / 3)  # an attempt's writes and reads are bounded together
         self.http = httpx.AsyncClient(timeout=timeout, headers=headers, limits=limits, transport=transport)
         read_early(self.http)
         self._slots = asyncio.Semaphore(max_slots)
@@ -73,16 +73,19 @@ class AsyncConnection:
         """Close the connections."""
         await self.http.aclose()
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """The first answer that is no passing trouble. Raises EndpointError when patience runs out."""
-        async with self._slots:  # until it is answered: in a queue of others patience would run out
-            return await self._answer(request)
+    async def send(self, request: httpx.Request, timeout_s: float | None = None) -> httpx.Response:
+        """The first answer that is no passing trouble. Raises EndpointError when patience runs out.
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        timeout_s: of each attempt at this request, in place of the connection's.
+        """
+        async with self._slots:  # until it is answered: in a queue of others patience would run out
+            return await self._answer(request, self.timeout_s if timeout_s is None else timeout_s)
+
+    async def _answer(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
         attempts = Attempts(self.retry, str(request.url), self.pace.failed)
         since = time.monotonic()
         while not self.http.is_closed:
-            response, trouble = await self._outcome(request)
+            response, trouble = await self._outcome(request, timeout_s)
             if response is not None and response.status_code not in RETRIED:
                 self.pace.succeeded()
                 self.outage.over()
@@ -92,21 +95,23 @@ class AsyncConnection:
             await asyncio.sleep(wait_s)
         raise EndpointError(f"{self.url}: the client was closed")
 
-    async def _outcome(self, request: httpx.Request) -> tuple[httpx.Response | None, Exception | None]:
+    async def _outcome(
+        self, request: httpx.Request, timeout_s: float
+    ) -> tuple[httpx.Response | None, Exception | None]:
         """An answer, or a trouble that may pass. Raises EndpointError for any other."""
         try:
-            return await self._attempt(request), None
+            return await self._attempt(request, timeout_s), None
         except self.retry.retry_errors as error:
             return None, error
         except httpx.HTTPError as error:
             raise EndpointError(f"{request.url}: {str(error) or type(error).__name__}") from error
 
-    async def _attempt(self, request: httpx.Request) -> httpx.Response:
+    async def _attempt(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
         """One attempt. httpx would bound each read; this bounds all together, or a byte at a time would never end."""
         upload_s = int(request.headers.get("Content-Length", 0)) / SLOWEST_BYTES_PER_S
         try:
             async with (
-                asyncio.timeout(request.extensions["timeout"]["pool"] + upload_s),
+                asyncio.timeout(timeout_s + upload_s),
                 aclosing(await self.http.send(request, stream=True)) as response,
             ):
                 return await whole(response)

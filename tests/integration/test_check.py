@@ -18,6 +18,7 @@ from attack.check.subject import Subject
 from model.labels import LABELS
 from server.limits import make_key
 from tests.live_server import live_server
+from tests.toy_endpoint import serving
 
 pytestmark = pytest.mark.integration
 
@@ -130,8 +131,14 @@ def test_no_proxy_stands_before_this_machine(monkeypatch):
     with submission("none") as url, Subject(url, QUICK) as subject:
         assert subject.http.get("/readyz").status_code == 200
         assert subject.client.predict(subject.samples.pixels[0]) in LABELS
-    with Subject("http://bob.example", QUICK) as subject:
-        assert not subject._is_near(), "elsewhere the environment says"
+
+
+def test_elsewhere_the_environments_proxy_is_asked(monkeypatch):
+    with serving(lambda pixels: ["bird"] * len(pixels), 16) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        with Subject("http://bob.example", QUICK) as subject:
+            assert subject.http.get("/readyz").status_code == 200
+            assert subject.client.predict(np.zeros((16, 16, 3), np.uint8)) == "bird"
 
 
 def test_an_endpoint_that_wants_a_key_gets_the_environments(monkeypatch, bundle, tmp_path):

@@ -98,7 +98,7 @@ def test_nothing_sticks_out_of_an_attacks_page(attack_page, tmp_path, width):
 def test_each_grid_says_how_many_maps_it_has(page):
     text = page.read_text()
     assert re.findall(r"under each of the (\d+) maps", text) == ["775", "27"]
-    assert "<h2>Corners of the spatial grid</h2>" in text
+    assert "<h2>Corners of the spatial grid (27 of its maps)</h2>" in text
 
 
 @pytest.mark.parametrize("width", [360, 500, 1280])

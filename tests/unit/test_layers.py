@@ -12,11 +12,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("model", "attack", "train", "server")
 
 
-def broken_layers(tree):
+def linted(tree):
     """What import-linter says of a tree."""
     lint = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     done = subprocess.run(lint, cwd=tree, env={"PYTHONPATH": str(tree)}, capture_output=True, text=True, check=False)
-    return [line.strip() for line in done.stdout.splitlines() if "not allowed to import" in line]
+    return done.stdout
+
+
+def broken_layers(tree):
+    return [line.strip() for line in linted(tree).splitlines() if "not allowed to import" in line]
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +56,12 @@ def test_no_layer_knows_those_above_it(module, upwards, tree):
     finally:
         file.write_text(whole)
     assert broken_layers(tree) == []
+
+
+def test_a_module_that_no_layer_lists_is_found(tree):
+    new = tree / "attack" / "somewhere.py"
+    new.write_text('"""Nobody would look here."""\n')
+    try:
+        assert "attack.somewhere" in linted(tree)
+    finally:
+        new.unlink()
