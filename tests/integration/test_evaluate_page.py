@@ -35,8 +35,8 @@ onload = () => {{
   const size = word => parseFloat(inside.defaultView.getComputedStyle(word).fontSize);
   const scale = word => word.ownerSVGElement.getScreenCTM().a;
   const drawn = [...inside.querySelectorAll("svg text")].map(word => size(word) * scale(word));
-  const smallest = Math.min(...words.map(size), ...drawn);
-  document.title = [page.scrollWidth, page.clientWidth, pictures.length, broken, smallest].join(" ");
+  const smallest = Math.min(...words.map(size), ...drawn), largest = Math.max(0, ...drawn);
+  document.title = [page.scrollWidth, page.clientWidth, pictures.length, broken, smallest, largest].join(" ");
 }};
 </script>"""
 
@@ -89,7 +89,7 @@ def measured_in_a_frame(page, tmp_path, width):
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_sticks_out_of_an_attacks_page(attack_page, tmp_path, width):
-    scroll_width, client_width, _, broken, _ = measured_in_a_frame(attack_page, tmp_path, width)
+    scroll_width, client_width, _, broken, *_ = measured_in_a_frame(attack_page, tmp_path, width)
     assert client_width == width
     assert scroll_width <= client_width
     assert broken == 0
@@ -103,12 +103,13 @@ def test_each_grid_says_how_many_maps_it_has(page):
 
 @pytest.mark.parametrize("width", [360, 500, 1280])
 def test_nothing_sticks_out(page, tmp_path, width):
-    scroll_width, client_width, pictures, broken, smallest = measured_in_a_frame(page, tmp_path, width)
+    scroll_width, client_width, pictures, broken, smallest, largest = measured_in_a_frame(page, tmp_path, width)
     assert client_width == width
     assert scroll_width <= client_width
     assert pictures >= 8
     assert broken == 0
     assert smallest >= 11  # CSS pixels of the smallest words
+    assert largest <= 16  # of those in plots, which grow to no more than their own size
 
 
 def test_it_is_drawn(page, tmp_path):
