@@ -75,15 +75,24 @@ def test_the_count_of_queries_is_the_endpoints(pictures, tmp_path):
     assert all(image["queries"] <= 200 for image in results["images"])
 
 
-def test_an_endpoint_that_takes_fewer_pictures_than_it_says_fails_no_photo(pictures, tmp_path):
+def test_an_endpoint_that_takes_fewer_pictures_than_it_says_fails_no_photo(pictures, tmp_path, monkeypatch):
+    pooled, labels = [], RemoteOracle.labels
+
+    def noted(oracle: RemoteOracle, pixels: np.ndarray) -> list[str]:
+        pooled.append(len(pixels))
+        return labels(oracle, pixels)
+
+    monkeypatch.setattr(RemoteOracle, "labels", noted)
     settings = {"attack": "auto", "max_queries": 120, "limit": 4}
     with serving(brightness_rule, SIDE) as server:
         whole = attacked(server.url, pictures, tmp_path / "whole", **settings)
         server.rule = lambda pixels: 413 if len(pixels) > 5 else brightness_rule(pixels)
         server.batches, asked = [], server.pictures
+        pooled.clear()
         assert attacked(server.url, pictures, tmp_path / "out", **settings) == whole
         assert server.pictures == 2 * asked
-    assert max(server.batches) > 1
+    assert 1 < max(server.batches) <= 5
+    assert max(pooled[-20:]) <= max(server.batches), "pooled into requests of what fits"
 
 
 @pytest.mark.parametrize("attack", ["auto", "boundary-tuned"])
