@@ -1,8 +1,8 @@
 """Pools the probes of many photos into full requests, and keeps as many requests under way as the endpoint bears."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -12,6 +12,7 @@ import numpy as np
 from attack.journal import Journal
 from attack.oracle import Oracle
 from attack.track import Track
+from attack.wire.workers import workers
 from model.errors import RefusedError
 
 REQUEST_BYTES: Final = 4 * 2**20
@@ -68,8 +69,7 @@ class Scheduler:
 
         Raises EndpointError when the endpoint cannot be asked, or refuses every track and has answered none.
         """
-        executor = ThreadPoolExecutor(self.oracle.max_slots)
-        try:
+        with workers(self.oracle.max_slots) as executor:
             while True:
                 yield from self._admit(tracks)
                 self._send(executor)
@@ -78,8 +78,6 @@ class Scheduler:
                 for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
                     yield from self._receive(future)
                 on_answers()
-        finally:  # an error or Ctrl-C waits for no answer: closing the client ends what is under way
-            executor.shutdown(wait=False, cancel_futures=True)
         if self._refusal is not None and not self._answered:
             raise self._refusal
 
@@ -102,7 +100,7 @@ class Scheduler:
         chunk = _Chunk(track, [None] * len(track.pending))
         self._waiting.extend((chunk, place) for place in range(len(chunk.labels)))
 
-    def _send(self, executor: ThreadPoolExecutor) -> None:
+    def _send(self, executor: Executor) -> None:
         while (self._apart or self._waiting) and len(self._flying) < self.oracle.slots:
             places = self._apart.popleft() if self._apart else self._next()
             pixels = np.stack([chunk.track.pending[place] for chunk, place in places])
@@ -114,12 +112,15 @@ class Scheduler:
     def _receive(self, future: Future[list[str]]) -> Iterator[Track]:
         places = self._flying.pop(future)
         try:
-            labels = future.result()
+            yield from self._take(places, future.result())
         except RefusedError as error:
-            yield from self._refused(_by_chunk(places), error)
-            return
+            answered = len(error.answered)
+            yield from self._take(places[:answered], error.answered)
+            yield from self._refused(_by_chunk(places[answered:]), error)
+
+    def _take(self, places: list[Place], labels: Sequence[str]) -> Iterator[Track]:
         self.queries += len(labels)
-        self._answered = True
+        self._answered = self._answered or bool(labels)
         for (chunk, place), label in zip(places, labels, strict=True):
             chunk.labels[place] = label
         for chunk in (group[0][0] for group in _by_chunk(places)):

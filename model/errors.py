@@ -1,5 +1,7 @@
 """The errors that a user can cause or meet, in one tree; each carries the exit code of the command it ends."""
 
+from collections.abc import Sequence
+
 
 class TradesBobError(Exception):
     """Root of the project's errors: one clear line for a person, no traceback. Exit code 1."""
@@ -59,3 +61,6 @@ class EndpointError(TradesBobError):
 
 class RefusedError(EndpointError):
     """A live endpoint refuses what it was sent, by a status that asking again would not change; others may pass."""
+
+    answered: Sequence[str] = ()
+    """Labels of the pictures just before, where requests went one after the other: those were answered."""

@@ -5,7 +5,6 @@ N pictures, S side in pixels.
 
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from attack.check.doors import doors
 from attack.check.findings import Skipped, Unfit
 from attack.check.shares import Share, judge
 from attack.check.subject import CONNECTIONS, Subject
+from attack.wire.workers import workers
 from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
 
@@ -37,7 +37,7 @@ def determinism(subject: Subject) -> tuple[str, dict[str, float]]:
 
 
 def _repeated(subject: Subject, times: int) -> None:
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with workers(CONNECTIONS) as pool:
         told = Counter(pool.map(subject.client.predict, [subject.samples.pixels[0]] * times))
     if len(told) > 1:
         subject.steady = False
@@ -55,7 +55,7 @@ def _by_every_door(subject: Subject) -> None:
 
 
 def _in_company(subject: Subject, pixels: Pixels, batches: list[list[int]]) -> None:
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with workers(CONNECTIONS) as pool:
         alone = list(pool.map(subject.client.predict, pixels))
     for company in batches:
         together = subject.predict_batch(pixels[company])
@@ -98,7 +98,7 @@ def throughput(subject: Subject) -> tuple[str, dict[str, float]]:
     batch = subject.batch_of(BATCH_S)
     subject.predict_batch(batch)
     started = time.monotonic()
-    with ThreadPoolExecutor(REQUESTS_IN_FLIGHT) as pool:
+    with workers(REQUESTS_IN_FLIGHT) as pool:
         counts = pool.map(
             lambda _: _until(subject, batch, started + subject.rules.measure_s), range(REQUESTS_IN_FLIGHT)
         )

@@ -4,7 +4,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import httpx
@@ -12,6 +11,7 @@ import httpx
 from attack.check.findings import Skipped, Unfit
 from attack.check.subject import Machine, Subject
 from attack.wire.messages import NPY, npy_body
+from attack.wire.workers import workers
 from model.pixels import Pixels
 
 UNDER_WAY: Final = 4
@@ -47,7 +47,7 @@ def shutdown(subject: Subject) -> tuple[str, dict[str, float]]:
     machine, within_s = _machine(subject), subject.rules.stop_s
     batch = subject.batch_of(WORK_SHARE * within_s / UNDER_WAY)
     sent = threading.Semaphore(0)
-    with ThreadPoolExecutor(UNDER_WAY) as pool:
+    with workers(UNDER_WAY) as pool:
         asked = [pool.submit(_status, subject, batch, sent) for _ in range(UNDER_WAY)]
         for _ in asked:
             sent.acquire(timeout=subject.rules.request_s)

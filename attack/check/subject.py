@@ -6,7 +6,6 @@ import contextlib
 import ipaddress
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from attack.wire.client import Client
 from attack.wire.keys import key_headers
 from attack.wire.messages import NPY, Info, npy_body, read_labels
 from attack.wire.retry import RetryPolicy
+from attack.wire.workers import workers
 from model.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Subject:
     @cached_property
     def clean_labels(self) -> list[str]:
         """The answers to all clean photos, each sent as its file, in the photos' order."""
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
+        with workers(CONNECTIONS) as pool:
             return list(pool.map(self.client.predict, (photo.path for photo in self.samples.photos)))
 
     def batch_of(self, seconds: float) -> Pixels:

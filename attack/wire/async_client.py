@@ -14,6 +14,7 @@ import httpx
 
 from attack.wire.connection import AsyncConnection
 from attack.wire.messages import NPY, Info, Picture, encoded, npy_body, read_info, read_label, read_labels
+from model.errors import RefusedError
 from model.pixels import Pixels
 
 
@@ -52,15 +53,22 @@ class AsyncClient(AsyncConnection):
                 task.cancel()
 
     async def labels_in_turn(self, pixels: Pixels) -> list[str]:
-        """As `predict_batch`, one request after the other. What is too large (413) is halved, and so are later ones."""
+        """As `predict_batch`, one request after the other. What is too large (413) is halved, and so are later ones.
+
+        Raises RefusedError with the labels of the requests before.
+        """
         labels: list[str] = []
         while len(labels) < len(pixels):
             part = pixels[len(labels) :][: await self.max_batch()]
             response = await self._post("/predict/batch", npy_body(part), NPY)
             if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(part) > 1:
                 self.fits = min(self.fits, len(part) // 2)
-            else:
+                continue
+            try:
                 labels += read_labels(response, part)
+            except RefusedError as error:
+                error.answered = labels
+                raise
         return labels
 
     async def _post(self, path: str, content: bytes, content_type: str) -> httpx.Response:

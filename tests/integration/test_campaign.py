@@ -299,6 +299,15 @@ def test_a_photo_that_is_refused_fails_alone_and_is_asked_again_by_resume(pictur
     assert mended == whole
 
 
+def test_what_was_answered_before_a_refusal_is_not_asked_again(pictures, tmp_path):
+    """A request that was too large goes as several: the first are answered, then one is refused."""
+    refusing = _refusing(pictures / "bird/1.png")
+    with serving(lambda pixels: 413 if len(pixels) > 2 else refusing(pixels), SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", attack="corruptions")
+        assert results["summary"]["failed"] == 1
+        assert results["summary"]["queries"] + results["summary"]["repeats"] == server.pictures
+
+
 def test_a_png_that_is_refused_fails_its_photo(pictures, tmp_path, monkeypatch):
     def refuse(oracle: RemoteOracle, png: bytes) -> str:
         raise RefusedError(f"status 415 to {png[1:4].decode()}")

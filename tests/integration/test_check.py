@@ -1,8 +1,11 @@
 """`trades-bob check` on a live endpoint that is sound, or wrong in one way: exactly that line fails."""
 
 import json
+import signal
 import subprocess
 import sys
+import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from attack.check.behaviour import _repeated, throughput
 from attack.check.findings import Finding
 from attack.check.rules import Rules
 from attack.check.run import CHECKS, check_url
-from attack.check.subject import Subject
+from attack.check.subject import CONNECTIONS, Subject
 from model.labels import LABELS
 from server.limits import make_key
 from tests.live_server import live_server
@@ -22,6 +25,7 @@ from tests.toy_endpoint import serving
 
 pytestmark = pytest.mark.integration
 
+SIDE = 16
 SUBMISSION = Path(__file__).parent.parent / "submission.py"
 # On a machine that stalls a sound endpoint may be slow: only the slow one is held to a rate, twice what it can.
 QUICK = Rules(repeats=40, min_images_per_s=1, measure_s=0.3, request_s=20)
@@ -200,6 +204,26 @@ def test_the_command_writes_json_and_tells_the_verdict_by_its_exit_code(clean, t
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["fit"] is False
     assert [finding["check"] for finding in report["findings"]] == ["ready", *CHECKS]
+
+
+def test_an_interrupt_waits_for_no_answer():
+    interrupted_at: list[float] = []
+
+    def interrupt() -> None:
+        while server.in_flight < CONNECTIONS:
+            time.sleep(0.01)
+        interrupted_at.append(time.monotonic())
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with serving(lambda pixels: ["bird"] * len(pixels), SIDE, delay_s=3) as server:
+            threading.Thread(target=interrupt).start()
+            with pytest.raises(KeyboardInterrupt), Subject(server.url, QUICK) as subject:
+                _repeated(subject, 5 * CONNECTIONS)
+            assert time.monotonic() - interrupted_at[0] < 1.5
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
