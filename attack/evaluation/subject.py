@@ -52,8 +52,8 @@ class Subject(ABC):
     """The network itself, for attacks that need gradients; what they find is judged by `logits`."""
     gradients_in: str | None = None
     """Precision of the gradients, where there are any."""
-    parallel = 1
-    """Requests it answers side by side."""
+    max_slots = 1
+    """Most requests that it is ever asked side by side."""
 
     def __init__(self, input_size: int, device: str = "cpu") -> None:
         self.input_size, self.device = input_size, torch.device(device)
@@ -66,6 +66,16 @@ class Subject(ABC):
         self.estimate_queries = 0
         """Pictures it was asked beforehand, to tell how long the rows will take; no part of `queries`."""
         self._counting = threading.Lock()
+
+    @property
+    def slots(self) -> int:
+        """Requests that it bears side by side at the moment."""
+        return self.max_slots
+
+    @property
+    def max_batch(self) -> int:
+        """Pictures a request; it may fall."""
+        return self.batch
 
     def count(self, pictures: int) -> None:
         """Add to `queries`; from any thread."""
@@ -157,9 +167,19 @@ class EndpointSubject(Subject):
         super().__init__(client.info.input_size)
         self.client, self.reference = client, client.url
         self.batch = min(client.info.max_batch, self.batch)  # what it says of itself bounds no memory of ours
-        self.parallel = client.pace.max_slots
+        self.max_slots = client.pace.max_slots
         weights = client.info.raw.get("weights_sha256")
         self.identity = weights if isinstance(weights, str) else None
+
+    @property
+    def slots(self) -> int:
+        """What the endpoint bears at the moment."""
+        return self.client.pace.slots
+
+    @property
+    def max_batch(self) -> int:
+        """What the endpoint takes, as far as it has told or refused by now."""
+        return min(self.client.max_batch, self.batch)
 
     def _answer(self, x: Tensor) -> Tensor:
         return torch.tensor([VOTES[label] for label in self.client.predict_batch(to_pixels(x))])

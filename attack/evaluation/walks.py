@@ -72,8 +72,17 @@ class SubjectOracle:
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
-        self.input_size, self.max_batch, self.identity = subject.input_size, subject.batch, subject.identity
-        self.slots = self.max_slots = subject.parallel
+        self.input_size, self.max_slots, self.identity = subject.input_size, subject.max_slots, subject.identity
+
+    @property
+    def max_batch(self) -> int:
+        """Pictures per request; it may fall."""
+        return self.subject.max_batch
+
+    @property
+    def slots(self) -> int:
+        """Requests that it bears at the moment."""
+        return self.subject.slots
 
     def labels(self, pixels: Pixels) -> list[str]:
         """uint8 (N, S, S, 3) -> N labels."""

@@ -84,6 +84,7 @@ class AsyncConnection:
     async def _answer(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
         attempts = Attempts(self.retry, str(request.url), self.pace.failed)
         since = time.monotonic()
+        await self._pause(attempts)
         while not self.http.is_closed:
             response, trouble = await self._outcome(request, timeout_s)
             if response is not None and response.status_code not in RETRIED:
@@ -93,7 +94,14 @@ class AsyncConnection:
             wait_s = attempts.after(response, trouble)
             self.outage.goes_on(since, response, trouble)
             await asyncio.sleep(wait_s)
+            await self._pause(attempts)
         raise EndpointError(f"{self.url}: the client was closed")
+
+    async def _pause(self, attempts: Attempts) -> None:
+        """Wait as long as the endpoint asked for when it was too busy for any request; it costs no patience."""
+        while pause_s := self.pace.pause_s:
+            attempts.ends_at += pause_s
+            await asyncio.sleep(pause_s)
 
     async def _outcome(
         self, request: httpx.Request, timeout_s: float

@@ -64,7 +64,8 @@ def trouble(response: httpx.Response | None, error: Exception | None) -> str:
 class Attempts:
     """The attempts at one request: counts them, and says how long to wait or that patience is at its end."""
 
-    def __init__(self, policy: RetryPolicy, url: str, note: Callable[[bool], None]) -> None:
+    def __init__(self, policy: RetryPolicy, url: str, note: Callable[[bool, float], None]) -> None:
+        """`note` hears of every failure: whether the endpoint is busy, and the seconds that it asks for then."""
         self.policy, self.url, self.note = policy, url, note
         self.restart()
 
@@ -75,10 +76,17 @@ class Attempts:
 
     def after(self, response: httpx.Response | None, error: Exception | None = None) -> float:
         """Seconds to wait after this failure. Raises EndpointError once patience has run out."""
-        self.note(response is not None and response.status_code in BUSY)
+        self.note(*self._asked_for(response))
         wait_s = self.policy.wait_s(self.count, response)
         self.count += 1
         if time.monotonic() + wait_s > self.ends_at:
             words = trouble(response, error)
             raise EndpointError(f"{self.url}: {words} after {self.count} attempts in {self.policy.patience_s:g} s")
         return wait_s
+
+    def _asked_for(self, response: httpx.Response | None) -> tuple[bool, float]:
+        """Whether the endpoint is busy, and for how long: 0 where it does not say, or longer than patience lasts."""
+        if response is None or response.status_code not in BUSY:
+            return False, 0.0
+        seconds = retry_after_s(response) or 0.0
+        return True, seconds if seconds <= self.policy.patience_s else 0.0

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 
 import httpx
@@ -159,6 +160,62 @@ def test_patience_does_not_run_out_in_the_queue(pixels):
     with serving(rule, SIDE, delay_s=0.06) as server:
         assert asyncio.run(labels(server.url)) == LABELS
         assert server.requests == 11
+
+
+def _busy_at_first(pause_s: float, busy_until_s: float = 0.0):
+    """429 with a Retry-After to the first request, then 503 for a while; and the seconds after it of all others."""
+    asked_s: list[float] = []
+    first: list[float] = []
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        if not first:
+            first.append(time.monotonic())
+            return httpx.Response(429, headers={"Retry-After": str(pause_s)})
+        asked_s.append(time.monotonic() - first[0])
+        return httpx.Response(200 if asked_s[-1] >= busy_until_s else 503, json={"label": "bird"})
+
+    return httpx.MockTransport(answer), asked_s
+
+
+def test_a_retry_after_holds_for_every_request_of_the_client(pixels):
+    transport, asked_s = _busy_at_first(0.3)
+    with Client("http://toy", retry=FAST, transport=transport) as client, ThreadPoolExecutor(4) as threads:
+        told = threads.submit(client.predict, pixels[0])
+        while client.pace.busy == 0:
+            time.sleep(0.001)
+        assert list(threads.map(client.predict, pixels[:3])) == ["bird"] * 3
+        assert told.result() == "bird"
+    assert len(asked_s) == 4
+    assert min(asked_s) >= 0.3
+
+
+def test_the_pause_that_another_request_was_told_costs_no_patience(pixels):
+    transport, _ = _busy_at_first(0.5, busy_until_s=0.8)
+    impatient = RetryPolicy(first_wait_s=0.01, longest_wait_s=0.05, patience_s=0.6)
+    with Client("http://toy", retry=impatient, transport=transport) as client, ThreadPoolExecutor(2) as threads:
+        told = threads.submit(client.predict, pixels[0])
+        while client.pace.busy == 0:
+            time.sleep(0.001)
+        assert client.predict(pixels[0]) == "bird"
+        with pytest.raises(EndpointError, match="status 503 after"):
+            told.result()
+
+
+def test_closing_a_client_ends_the_pause(pixels):
+    transport, asked_s = _busy_at_first(5)
+    with ThreadPoolExecutor(2) as threads:
+        client = Client("http://toy", transport=transport)
+        waiting = [threads.submit(client.predict, pixels[0])]
+        while client.pace.busy == 0:
+            time.sleep(0.001)
+        waiting.append(threads.submit(client.predict, pixels[0]))
+        started = time.monotonic()
+        client.close()
+        for one in waiting:
+            with pytest.raises(EndpointError, match="the client was closed"):
+                one.result(timeout=1)
+    assert time.monotonic() - started < 1
+    assert asked_s == []
 
 
 def test_nothing_more_is_asked_once_a_part_is_refused(pixels):

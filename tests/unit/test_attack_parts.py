@@ -124,6 +124,15 @@ def test_pace_grows_by_one_and_halves():
     assert (pace.slots, pace.retries, pace.busy) == (2, 3, 2)
 
 
+def test_the_longest_pause_holds():
+    pace = Pace()
+    assert pace.pause_s == 0
+    pace.failed(busy=True, pause_s=60)
+    pace.failed(busy=True, pause_s=1)
+    pace.succeeded()
+    assert 59 < pace.pause_s <= 60
+
+
 def test_one_hot_is_of_the_nearest_pictures_on_the_lattice():
     class Fake:
         info = None

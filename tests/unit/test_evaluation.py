@@ -375,7 +375,7 @@ class Service:
 
     def __init__(self, subject):
         self.subject, self.pace, self.slots = subject, self, 1
-        self.info = Info(SIDE, subject.batch, {})
+        self.info, self.max_batch = Info(SIDE, subject.batch, {}), subject.batch
 
     def predict_batch(self, pixels):
         return answers(self.subject.logits(to_tensor(pixels)).numpy(), self.subject.abstain_below)
@@ -406,6 +406,14 @@ def test_a_subject_in_process_never_abstains_and_an_endpoint_as_it_does(photos):
     assert endpoint.labels(pixels) == [ABSTAIN] * 4
     assert endpoint.logits(to_tensor(pixels)).tolist() == [[0, 0]] * 4
     assert endpoint.queries == 8  # each once, however it is asked
+
+
+def test_walks_keep_to_what_the_endpoint_bears_at_the_moment():
+    service = Service(Linear(batch=4))
+    oracle = walks.SubjectOracle(EndpointSubject(service))
+    assert (oracle.slots, oracle.max_batch) == (1, 4)
+    service.slots, service.max_batch = 3, 2
+    assert (oracle.slots, oracle.max_batch) == (3, 2)
 
 
 def test_what_an_endpoint_says_of_itself_bounds_no_memory_of_ours():

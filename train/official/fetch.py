@@ -111,7 +111,7 @@ class Fetcher:
             yield response
 
     def _attempts(self, url: str) -> Attempts:
-        return Attempts(self.retry, url, lambda _busy: None)
+        return Attempts(self.retry, url, lambda *_: None)
 
     def _body(self, response: httpx.Response) -> bytes:
         body, ends_at = bytearray(), time.monotonic() + self.settings.photo_timeout_s
