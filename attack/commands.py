@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 import typer
 
 from model.console import write_line
-from model.errors import ConfigError, ImageError, RefusedError
+from model.errors import ConfigError, ImageError, RefusedError, UnansweredError
 from model.text import printable
 
 SURROGATE_HELP = "a bundle of your own, whose gradients guide `auto`; may be given more than once"
@@ -118,6 +118,8 @@ def _print_labels(pictures: list[Path], label_of: Callable[[Path], str]) -> bool
     for picture in pictures:
         try:
             _print_label(picture, label_of(picture))
+        except UnansweredError:
+            raise  # patience with each of the others would take hours
         except (ImageError, RefusedError) as error:
             fit = False
             about = str(error) if str(picture) in str(error) else f"{picture}: {error}"

@@ -13,7 +13,7 @@ from attack.journal import Journal
 from attack.oracle import Oracle
 from attack.track import Track
 from attack.wire.workers import workers
-from model.errors import RefusedError
+from model.errors import RefusedError, UnansweredError
 
 REQUEST_BYTES: Final = 4 * 2**20
 """A request carries at most so many bytes of pixels."""
@@ -134,13 +134,18 @@ class Scheduler:
                 yield from self._enqueue(chunk.track)
 
     def _refused(self, groups: list[list[Place]], error: RefusedError) -> Iterator[Track]:
-        """Ask each track's pictures apart; a track that was alone has failed."""
+        """Ask each track's pictures apart; a track that was alone has failed.
+
+        Raises UnansweredError where nothing was answered yet and all patience went into one track.
+        """
         if len(groups) > 1:
             self._apart.extend(group for group in groups if not group[0][0].track.done)
             return
         chunk = groups[0][0][0]
         if chunk.track.done:
             return
+        if isinstance(error, UnansweredError) and not self._answered:
+            raise error  # patience with each of the others would take hours
         self._refusal = self._refusal or error
         self._waiting = deque(place for place in self._waiting if place[0] is not chunk)
         self._apart = deque(group for group in self._apart if group[0][0] is not chunk)

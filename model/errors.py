@@ -60,7 +60,12 @@ class EndpointError(TradesBobError):
 
 
 class RefusedError(EndpointError):
-    """A live endpoint refuses what it was sent, by a status that asking again would not change; others may pass."""
+    """A live endpoint refuses what it was sent, by a status that asking again would not change, or by an answer that
+    is no label; others may pass."""
 
     answered: Sequence[str] = ()
     """Labels of the pictures just before, where requests went one after the other: those were answered."""
+
+
+class UnansweredError(RefusedError):
+    """A live endpoint met trouble of its own (500, say) with what it was sent, as long as there was patience."""

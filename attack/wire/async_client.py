@@ -60,11 +60,11 @@ class AsyncClient(AsyncConnection):
         labels: list[str] = []
         while len(labels) < len(pixels):
             part = pixels[len(labels) :][: await self.max_batch()]
-            response = await self._post("/predict/batch", npy_body(part), NPY)
-            if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(part) > 1:
-                self.fits = min(self.fits, len(part) // 2)
-                continue
             try:
+                response = await self._post("/predict/batch", npy_body(part), NPY)
+                if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(part) > 1:
+                    self.fits = min(self.fits, len(part) // 2)
+                    continue
                 labels += read_labels(response, part)
             except RefusedError as error:
                 error.answered = labels

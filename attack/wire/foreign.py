@@ -33,7 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from attack.wire.client import Connection
 from attack.wire.connection import AsyncConnection, Options
 from attack.wire.messages import IMAGE_TYPES, Info, Picture, raise_for_status
-from model.errors import ConfigError, EndpointError
+from model.errors import ConfigError, RefusedError
 from model.labels import ABSTAIN, CLASSES, LABELS
 from model.pixels import Pixels, load_square
 
@@ -179,10 +179,10 @@ class ForeignClient(Connection):
             value = _pointed(raise_for_status(response).json(), self.endpoint.answer.label)
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             place = self.endpoint.answer.label
-            raise EndpointError(f"{self.url}: no label at {place!r} of the answer {response.text[:120]!r}") from error
+            raise RefusedError(f"{self.url}: no label at {place!r} of the answer {response.text[:120]!r}") from error
         name = value if isinstance(value, str) else json.dumps(value)
         if name not in self._names and self.endpoint.other == "error":
-            raise EndpointError(f"{self.url}: answered {name[:80]!r}, which the file's [labels] does not list")
+            raise RefusedError(f"{self.url}: answered {name[:80]!r}, which the file's [labels] does not list")
         return self._names.get(name, ABSTAIN)
 
 

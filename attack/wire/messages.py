@@ -99,10 +99,10 @@ def read_label(response: httpx.Response) -> str:
 
 
 def read_labels(response: httpx.Response, pixels: Pixels) -> list[str]:
-    """The labels of (N, H, W, 3) pixels; N of them, and of the very pixels that were sent, or an EndpointError."""
+    """The labels of (N, H, W, 3) pixels; RefusedError unless there are N, EndpointError if of other pixels."""
     labels = _json(response).get("labels")
     if not isinstance(labels, list) or len(labels) != len(pixels):
-        raise EndpointError(f"{response.url}: answered {str(labels)[:80]!r} to {len(pixels)} pictures")
+        raise RefusedError(f"{response.url}: answered {str(labels)[:80]!r} to {len(pixels)} pictures")
     _check_hashes(response, pixels)
     return [_checked(response, label) for label in labels]
 
@@ -136,7 +136,7 @@ def _check_hashes(response: httpx.Response, pixels: Pixels) -> None:
 
 def _checked(response: httpx.Response, label: object) -> str:
     if not isinstance(label, str) or label not in LABELS:
-        raise EndpointError(f"{response.url}: answered {str(label)[:80]!r}; expected one of {list(LABELS)}")
+        raise RefusedError(f"{response.url}: answered {str(label)[:80]!r}; expected one of {list(LABELS)}")
     return label
 
 
@@ -144,7 +144,7 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     try:
         answer = raise_for_status(response).json()
     except (ValueError, RecursionError) as error:  # the latter of brackets nested without end
-        raise EndpointError(f"{response.url}: the answer is no JSON") from error
+        raise RefusedError(f"{response.url}: the answer is no JSON") from error
     if not isinstance(answer, dict):
-        raise EndpointError(f"{response.url}: the answer is no JSON object")
+        raise RefusedError(f"{response.url}: the answer is no JSON object")
     return answer

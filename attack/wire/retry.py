@@ -10,10 +10,12 @@ from typing import Final
 
 import httpx
 
-from model.errors import EndpointError
+from model.errors import EndpointError, UnansweredError
 
 BUSY: Final = frozenset({429, 503})
-RETRIED: Final = BUSY | {408, 500, 502, 504}
+FAULTS: Final = frozenset({500, 502, 504})
+"""Those by which a service, or the proxy before it, says that it failed: it may be over the very pictures."""
+RETRIED: Final = BUSY | FAULTS | {408}
 """Status codes of troubles that pass. Asking for a label changes nothing there, so asking twice is harmless."""
 
 
@@ -75,13 +77,17 @@ class Attempts:
         self.ends_at = time.monotonic() + self.policy.patience_s
 
     def after(self, response: httpx.Response | None, error: Exception | None = None) -> float:
-        """Seconds to wait after this failure. Raises EndpointError once patience has run out."""
+        """Seconds to wait after this failure.
+
+        Raises EndpointError once patience has run out, UnansweredError where what was sent may be why.
+        """
         self.note(*self._asked_for(response))
         wait_s = self.policy.wait_s(self.count, response)
         self.count += 1
         if time.monotonic() + wait_s > self.ends_at:
             words = trouble(response, error)
-            raise EndpointError(f"{self.url}: {words} after {self.count} attempts in {self.policy.patience_s:g} s")
+            kind = UnansweredError if response is not None and response.status_code in FAULTS else EndpointError
+            raise kind(f"{self.url}: {words} after {self.count} attempts in {self.policy.patience_s:g} s")
         return wait_s
 
     def _asked_for(self, response: httpx.Response | None) -> tuple[bool, float]:

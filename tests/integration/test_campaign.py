@@ -22,7 +22,7 @@ from attack.transforms.corruptions import corrupt
 from attack.transforms.pixels import brought_to, to_pixels, to_tensor
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
-from model.errors import ConfigError, RefusedError
+from model.errors import ConfigError, RefusedError, UnansweredError
 from model.labels import CLASSES
 from model.pixels import load_square
 from tests.toy_endpoint import brightness_rule, serving
@@ -43,8 +43,16 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def attacked(url: str, pictures: Path, out: Path, resume: bool = False, timeout_s: float = 30, **settings) -> dict:
-    retry = RetryPolicy(first_wait_s=0.01, longest_wait_s=0.05)
+def attacked(
+    url: str,
+    pictures: Path,
+    out: Path,
+    resume: bool = False,
+    timeout_s: float = 30,
+    patience_s: float = 300,
+    **settings,
+) -> dict:
+    retry = RetryPolicy(first_wait_s=0.01, longest_wait_s=0.05, patience_s=patience_s)
     settings = {"attack": "cgba"} | settings
     with Client(url, retry=retry, timeout_s=timeout_s) as client:
         return Campaign(RemoteOracle(client), pictures, Settings(**settings), out, resume).run("toy")
@@ -297,6 +305,42 @@ def test_a_photo_that_is_refused_fails_alone_and_is_asked_again_by_resume(pictur
     assert others == [image for image in whole["images"] if image["image"] != "bird/1.png"]
     assert again == refused
     assert mended == whole
+
+
+def _spoilt_by(photo: Path, answer: str | int):
+    """The rule, but no label where this photo is asked for: a status, or a word that is none."""
+    unwanted = load_square(photo, SIDE)
+
+    def rule(pixels: np.ndarray) -> list[str] | int:
+        spoilt = (pixels == unwanted).all((1, 2, 3))
+        if isinstance(answer, int):
+            return answer if spoilt.any() else brightness_rule(pixels)
+        return [answer if bad else label for bad, label in zip(spoilt, brightness_rule(pixels), strict=True)]
+
+    return rule
+
+
+@pytest.mark.parametrize(("answer", "words"), [(500, "status 500 after"), ("none", "answered 'none'")])
+def test_a_photo_that_gets_no_label_fails_alone_and_is_asked_again_by_resume(answer, words, pictures, tmp_path):
+    settings = {"attack": "corruptions", "patience_s": 0.3}
+    with serving(_spoilt_by(pictures / "bird/1.png", answer), SIDE) as server:
+        spoilt = attacked(server.url, pictures, tmp_path / "out", **settings)
+        again = attacked(server.url, pictures, tmp_path / "out", resume=True, **settings)
+        server.rule = brightness_rule
+        mended = attacked(server.url, pictures, tmp_path / "out", resume=True, **settings)
+    (failed,) = (image for image in spoilt["images"] if image["status"] == "failed")
+    assert failed["image"] == "bird/1.png"
+    assert words in failed["reason"]
+    assert [image["status"] for image in again["images"]] == [image["status"] for image in spoilt["images"]]
+    assert mended["summary"]["failed"] == 0
+
+
+def test_an_endpoint_that_fails_whatever_it_is_asked_ends_the_attack_soon(pictures, tmp_path):
+    with serving(lambda _: 500, SIDE) as server:
+        started = time.monotonic()
+        with pytest.raises(UnansweredError, match="status 500 after"):
+            attacked(server.url, pictures, tmp_path / "out", attack="corruptions", patience_s=0.5)
+    assert time.monotonic() - started < 3 * 0.5, "patience in company, then with one photo"
 
 
 def test_what_was_answered_before_a_refusal_is_not_asked_again(pictures, tmp_path):

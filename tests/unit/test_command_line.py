@@ -15,7 +15,8 @@ import pytest
 import typer
 
 import trades_bob
-from model.errors import TrainingError
+from attack.commands import _print_labels
+from model.errors import RefusedError, TrainingError, UnansweredError
 from train.commands import _stopped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,3 +225,18 @@ def test_torchruns_sigterm_does_not_overtake_a_runs_own_reason():
         raise TrainingError("a reason")
     except TrainingError:
         _stopped()
+
+
+@pytest.mark.parametrize(("error", "asked"), [(RefusedError, 2), (UnansweredError, 1)])
+def test_predict_goes_on_after_a_refusal_but_spends_its_patience_once(error, asked, capsys):
+    paths: list[Path] = []
+
+    def fail(path: Path) -> str:
+        paths.append(path)
+        raise error("status 500")
+
+    try:
+        assert not _print_labels([Path("a.png"), Path("b.png")], fail)
+    except UnansweredError:
+        assert error is UnansweredError
+    assert len(paths) == asked
