@@ -16,15 +16,15 @@ import numpy as np
 from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.problem import Guide, Problem
 from attack.journal import Journal
-from attack.oracle import Oracle
+from attack.oracle import NamedOracle
 from attack.page import write_page
 from attack.results import LATTICE, Store, measured, png_bytes, record, summary
 from attack.scheduler import Scheduler
 from attack.settings import Settings
 from attack.starts import Starts
 from attack.track import Outcome, Plan, Track
-from model.console import Report, progress
-from model.errors import ImageError, RefusedError
+from model.console import Report, progress, say
+from model.errors import EndpointError, ImageError, RefusedError
 from model.files import write_json
 from model.labels import CLASSES
 from model.photos import Photo, find_photos
@@ -36,7 +36,7 @@ class Campaign:
 
     def __init__(
         self,
-        oracle: Oracle,
+        oracle: NamedOracle,
         images: Path,
         settings: Settings,
         out: Path,
@@ -61,13 +61,14 @@ class Campaign:
             show = partial(self._show, report, scheduler)
             self.images = list(journal.done.values())
             for track in scheduler.run(self._tracks(journal), show):
-                self._finish(track.outcome)
+                self._finish(track)
                 if track.outcome.refusal is None:  # a refusal may pass: --resume asks again
                     journal.finished(self.images[-1])
                 show()
         order = {photo.name: place for place, photo in enumerate(self.photos)}
         self.images.sort(key=lambda image: order[image["image"]])
         results = self._results(endpoint)
+        _warn(results["summary"])
         write_json(self.store.out / "results.json", results)
         write_page(self.store.out, results)
         return results
@@ -80,9 +81,17 @@ class Campaign:
             "seed": self.settings.seed,
             "lattice": LATTICE,
             "input_size": self.oracle.input_size,
-            "summary": summary(self.images),
+            "summary": summary(self.images) | {"weights_changed": self._weights_changed()},
             "images": self.images,
         }
+
+    def _weights_changed(self) -> bool | None:
+        """Whether the endpoint names other weights than at first; None where it cannot be asked any more."""
+        try:
+            return self.oracle.identity_now() != self.oracle.identity
+        except EndpointError as error:
+            say(f"whether its weights are still the same is not known: {error}")
+            return None
 
     def _show(self, report: Report, scheduler: Scheduler) -> None:
         found = [image["best_l2"] for image in self.images if image["best_l2"] is not None]
@@ -135,15 +144,28 @@ class Campaign:
         problem = Problem(original, side, rng, others, self.settings.max_queries, gradient, photo_at)
         return Plan(clean, mapped, spatial, ATTACKS[self.settings.attack], problem, self.bounded)
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, track: Track) -> None:
+        outcome = track.outcome
         if outcome.adversarial is not None and outcome.status == "robust":
-            self._verify(outcome)
+            self._verify(track)
         files = self.store.save_pictures(outcome) if outcome.status == "adversarial" else {}
         self.images.append(record(outcome, files))
         outcome.original, outcome.adversarial = None, None
         outcome.earlier.clear()
 
-    def _verify(self, outcome: Outcome) -> None:
+    def _verify(self, track: Track) -> None:
+        """Post the PNG once more, then ask for the clean photo: an endpoint that has become another tells itself."""
+        outcome = track.outcome
+        try:
+            self._post_again(outcome)
+            if outcome.status != "robust":
+                (answer,) = self.oracle.labels(track.plan.clean[None])
+                outcome.repeats += 1
+                outcome.differing += answer != track.clean_answer
+        except RefusedError as error:
+            outcome.refuse(error)
+
+    def _post_again(self, outcome: Outcome) -> None:
         """Post the PNG once more, as a user would: only a wrong answer makes an adversarial.
 
         Where the endpoint takes its answer back, those that were nearest before it are tried.
@@ -154,11 +176,7 @@ class Campaign:
             l2, linf = measured(outcome.original, candidate)
             if self.bounded and l2 > self.settings.max_l2:
                 break
-            try:
-                answer = self.oracle.label_of_png(png_bytes(candidate))
-            except RefusedError as error:
-                outcome.refuse(error)
-                return
+            answer = self.oracle.label_of_png(png_bytes(candidate))
             outcome.repeats += 1
             if answer in CLASSES and answer != outcome.label:
                 outcome.status, outcome.reason, outcome.adversarial = "adversarial", None, candidate
@@ -166,3 +184,12 @@ class Campaign:
                 return
             outcome.differing += 1
             outcome.status, outcome.reason = "failed", f"answered {answer} when its PNG was posted again"
+
+
+def _warn(counts: dict[str, Any]) -> None:
+    """Say why the results may not be worth what they seem."""
+    if counts["repeats_differing"]:
+        repeats = f"{counts['repeats_differing']} of {counts['repeats']} repeated pictures"
+        say(f"warning: {repeats} were answered otherwise than before: the endpoint's answers are not deterministic")
+    if counts["weights_changed"]:
+        say("warning: the endpoint names other weights than at first: not all answers are of one model")

@@ -19,6 +19,10 @@ class LocalOracle:
         self.identity = f"{metadata.weights_sha256} abstains below {metadata.abstain_below}"
         self.input_size = self.runtime.input_size
 
+    def identity_now(self) -> str:
+        """What was loaded answers to the end."""
+        return self.identity
+
     def labels(self, pixels: Pixels) -> list[str]:
         """uint8 (N, S, S, 3) -> N labels."""
         return self.runtime.decide(self.runtime.logits(pixels))

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from attack.wire.client import Client
 from attack.wire.foreign import ForeignClient, read_endpoint
+from attack.wire.messages import Info
 from model.pixels import Pixels
 
 
@@ -19,10 +20,6 @@ class Oracle(Protocol):
     @property
     def max_batch(self) -> int:
         """Pictures per request; it may fall."""
-
-    @property
-    def identity(self) -> str | None:
-        """What answers, so that no run goes on with another: the hash of its weights, or how it is reached."""
 
     @property
     def slots(self) -> int:
@@ -39,16 +36,34 @@ class Oracle(Protocol):
         """The label of a PNG file, by the way a user would send it."""
 
 
+class NamedOracle(Oracle, Protocol):
+    """One that says who answers."""
+
+    @property
+    def identity(self) -> str | None:
+        """What answers, so that no run goes on with another: the hash of its weights, or how it is reached."""
+
+    def identity_now(self) -> str | None:
+        """As `identity` was at first, found out anew. Raises EndpointError."""
+
+
 class RemoteOracle:
     """A live endpoint, ours or one that a TOML describes."""
 
     def __init__(self, client: Client | ForeignClient) -> None:
         self.client = client
         self.input_size = client.info.input_size
-        weights = client.info.raw.get("weights_sha256")
-        # Hashed, since a description may hold a key, and the journal lies open.
-        self.identity = weights if isinstance(weights, str) else sha256(client.described.encode()).hexdigest()
+        self.identity = self._identity(client.info)
         self.max_slots = client.pace.max_slots
+
+    def identity_now(self) -> str:
+        """Of what `/info` says now, where there is one."""
+        return self._identity(self.client.info_now() if isinstance(self.client, Client) else self.client.info)
+
+    def _identity(self, info: Info) -> str:
+        weights = info.raw.get("weights_sha256")
+        # Hashed, since a description may hold a key, and the journal lies open.
+        return weights if isinstance(weights, str) else sha256(self.client.described.encode()).hexdigest()
 
     @property
     def max_batch(self) -> int:

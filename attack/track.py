@@ -91,7 +91,7 @@ class Track:
         self._keys: list[bytes] = []
         self._asked: list[bytes] = []
         self._expected: str | None = None
-        self._clean = outcome.label
+        self.clean_answer = outcome.label
         """What the clean photo was answered."""
         self._course = self._run()
         self._take(next(self._course))
@@ -160,7 +160,7 @@ class Track:
         if self.outcome.queries // REPEAT_EVERY <= self.outcome.repeats:
             return pictures
         adversarial = self.outcome.adversarial if self.outcome.repeats % 2 else None
-        self._expected = self._clean if adversarial is None else self.wrong
+        self._expected = self.clean_answer if adversarial is None else self.wrong
         again = self.plan.clean if adversarial is None else adversarial
         return np.concatenate([pictures, again[None]])
 
@@ -174,7 +174,7 @@ class Track:
 
     def _run(self) -> Generator[Pixels, list[str], None]:
         """The protocol: clean photo, mapped photo, attack."""
-        self._clean = clean = (yield self.plan.clean[None])[0]
+        self.clean_answer = clean = (yield self.plan.clean[None])[0]
         if clean == self.wrong or (clean == ABSTAIN and not self.plan.attack_abstained):
             self.outcome.status = "abstained" if clean == ABSTAIN else "misclassified"
             return

@@ -43,6 +43,7 @@ class ToyEndpoint(ThreadingHTTPServer):
         self.pictures = self.requests = self.in_flight = self.most_in_flight = 0
         self.batches: list[int] = []
         self.hashes = True
+        self.weights: str | None = None
 
     @property
     def url(self) -> str:
@@ -67,6 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
             "input_size": self.server.side,
             "limits": {"max_batch": self.server.max_batch},
         }
+        info |= {"weights_sha256": self.server.weights} if self.server.weights else {}
         self._answer(200, info if self.path == "/info" else {"status": "ok"})
 
     def do_POST(self):

@@ -72,7 +72,7 @@ class SubjectOracle:
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
-        self.input_size, self.max_slots, self.identity = subject.input_size, subject.max_slots, subject.identity
+        self.input_size, self.max_slots = subject.input_size, subject.max_slots
 
     @property
     def max_batch(self) -> int:

@@ -28,8 +28,12 @@ class AsyncClient(AsyncConnection):
     async def info(self) -> Info:
         """Input size and limits of the endpoint, asked once."""
         if self._info is None:
-            self._info = read_info(await self.send(self.http.build_request("GET", self.url + "/info")))
+            self._info = await self.info_now()
         return self._info
+
+    async def info_now(self) -> Info:
+        """As `info`, asked anew."""
+        return read_info(await self.send(self.http.build_request("GET", self.url + "/info")))
 
     async def max_batch(self) -> int:
         """Pictures a request: what `info` says, fewer once that was too large."""

@@ -71,6 +71,10 @@ class Client(Connection):
         """Input size and limits of the endpoint, asked once."""
         return self._run(self._client.info())
 
+    def info_now(self) -> Info:
+        """As `info`, asked anew."""
+        return self._run(self._client.info_now())
+
     @property
     def max_batch(self) -> int:
         """Pictures a request: what `info` says, fewer once the endpoint has called that too large (413)."""

@@ -22,7 +22,7 @@ from attack.transforms.corruptions import corrupt
 from attack.transforms.pixels import brought_to, to_pixels, to_tensor
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
-from model.errors import ConfigError, RefusedError, UnansweredError
+from model.errors import ConfigError, EndpointError, RefusedError, UnansweredError
 from model.labels import CLASSES
 from model.pixels import load_square
 from tests.toy_endpoint import brightness_rule, serving
@@ -248,6 +248,42 @@ def test_an_endpoint_that_takes_its_answers_back_is_noticed(pictures, tmp_path):
     assert results["summary"]["repeats_differing"] > 0
     assert results["summary"]["failed"] == 6
     assert all("posted again" in image["reason"] for image in results["images"])
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_endpoint_that_becomes_another_midway_is_noticed(told, pictures, tmp_path, capfd):
+    """Whatever is near a photo is then answered wrongly: perfect adversarials, and none of them worth anything."""
+
+    def rule(pixels: np.ndarray) -> list[str]:
+        if server.pictures < 200:
+            return brightness_rule(pixels)
+        server.weights = "another" if told else None
+        return brightness_rule(255 - pixels)
+
+    with serving(rule, SIDE) as server:
+        server.weights = "one" if told else None
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=100, spatial="none")
+        counts = results["summary"]
+        assert counts["queries"] + counts["repeats"] == server.pictures
+    found = [image for image in results["images"] if image["status"] == "adversarial"]
+    assert found
+    assert all(image["repeats_differing"] > 0 for image in found)
+    assert counts["weights_changed"] == told
+    said, page = capfd.readouterr().err, (tmp_path / "out" / "index.html").read_text()
+    assert f"{counts['repeats_differing']} of {counts['repeats']} repeated pictures were answered otherwise" in said
+    assert ("names other weights than at first" in said) == told
+    assert ("named other weights at the end" in page) == told
+
+
+def test_results_are_written_though_the_endpoint_tells_no_more_whose_they_are(pictures, tmp_path, monkeypatch, capfd):
+    def gone(_: RemoteOracle) -> str:
+        raise EndpointError("no connection")
+
+    monkeypatch.setattr(RemoteOracle, "identity_now", gone)
+    with serving(brightness_rule, SIDE) as server:
+        attacked(server.url, pictures, tmp_path / "out", max_queries=20, spatial="none")
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["summary"]["weights_changed"] is None
+    assert "still the same is not known: no connection" in capfd.readouterr().err
 
 
 def test_abstaining_is_no_success(pictures, tmp_path):
