@@ -25,6 +25,8 @@ from model.photos import Photo
 
 COVERAGE = 0.8
 REPORT_VERSION = 1
+COSTS = frozenset({"seconds", "queries", "repeats", "repeats_differing"})
+"""What a row says of its course, and not of the model's answers."""
 
 
 class EvaluationSettings(BaseModel):
@@ -73,6 +75,7 @@ def entry(scored: Scored, subject: Subject) -> dict[str, Any]:
         **scores(scored.result.logits, labels, subject),
         "seconds": round(scored.seconds, 3),
         "queries": scored.queries,
+        **scored.result.detail.get("repeats", {}),
         "parameters": scored.parameters,
     }
 
@@ -177,7 +180,7 @@ def changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _table_part(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in ("seconds", "queries")}
+    return {key: value for key, value in row.items() if key not in COSTS}
 
 
 def photos_digest(photos: Sequence[Photo]) -> str:

@@ -7,6 +7,7 @@ every probe is an 8-bit picture. The attacks see labels; the logits of what they
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from attack.starts import Starts
 from attack.track import Outcome, Plan, Track
 from attack.transforms.pixels import to_pixels, to_tensor
 from attack.transforms.spatial import KIT_SIZE
-from model.console import Report
+from model.console import Report, say
 from model.errors import DataError
 from model.labels import CLASSES
 from model.photos import Photo
@@ -123,12 +124,32 @@ def run_walk(session: Session, photos: Sequence[Photo], report: Report, pool: Se
         _show(session, gallery, photo, outcome, final, answer)
         if places[photo.name] < gallery.most and outcome.adversarial is not None:
             at_the_limit[photo.name] = _shot_at(session, photo, outcome, limit)
-        records.append({"photo": photo.name, "l2": outcome.l2, "queries": outcome.queries})
+        records.append(_record(outcome))
         done += 1
     report(done)
     records.sort(key=lambda record: places[str(record["photo"])])
     detail = {"max_l2": limit, "walks": records, "at_the_limit": list(at_the_limit.values())}
+    detail["repeats"] = _repeats(records)
     return Result(list(photos), logits, gallery.shots, detail)
+
+
+def _record(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "photo": outcome.name,
+        "l2": outcome.l2,
+        "queries": outcome.queries,
+        "repeats": outcome.repeats,
+        "repeats_differing": outcome.differing,
+    }
+
+
+def _repeats(records: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Over all walks, the pictures asked again, and those answered otherwise than before: a warning where there are."""
+    counts = {key: sum(record[key] for record in records) for key in ("repeats", "repeats_differing")}
+    if counts["repeats_differing"]:
+        again = f"{counts['repeats_differing']} of {counts['repeats']} repeated pictures"
+        say(f"warning: {again} were answered otherwise than before: the answers are not deterministic")
+    return counts
 
 
 def _track(session: Session, chunk: Chunk, starts: Starts, walk: Walk, limit: float) -> Track:

@@ -41,6 +41,20 @@ def test_the_warm_up_over_an_endpoint(tiny_photos, tmp_path, capsys):
     assert report["queries"] == sum(row["queries"] for row in report["attacks"])
 
 
+def test_answers_that_change_are_told(tiny_photos, tmp_path, capfd):
+    def fickle(pixels: np.ndarray) -> list[str]:
+        return colour_rule(pixels) if server.pictures < 700 else [ABSTAIN] * len(pixels)
+
+    with serving(fickle, SIDE) as server:
+        arguments = ["evaluate", "--endpoint", server.url, "--images", str(tiny_photos / "val"), "--limit", "2"]
+        app([*arguments, "--attacks", "label-only", "--out", str(tmp_path)], standalone_mode=False)
+    (row,) = json.loads((tmp_path / "report.json").read_text())["attacks"]
+    assert row["repeats"] >= row["repeats_differing"] > 0
+    told = f"{row['repeats_differing']} of {row['repeats']} repeated pictures were answered otherwise"
+    assert told in capfd.readouterr().err
+    assert told in (tmp_path / "index.html").read_text()
+
+
 def test_an_endpoint_that_takes_fewer_pictures_than_it_says_has_the_same_table(tiny_photos, tmp_path):
     images = []
     for most in (64, 3):
