@@ -2,7 +2,7 @@
 
 A line is the CRC-32 of a JSON object in hex, a space, the object. The first says what run this is; then
 `{"photo", "crc", "labels"}` for every answered chunk (labels as digits, index in LABELS) and `{"done": entry}` for
-every photo that is finished. A line that was cut short by a kill ends the journal; it is cut off.
+every photo that is finished. A last line that was cut short by a kill is cut off; anything else amiss is an error.
 """
 
 import fcntl
@@ -20,13 +20,15 @@ from model.files import named
 from model.labels import LABELS
 
 FILE: Final = "journal.jsonl"
+BEGINNING: Final = b' {"run":'
+"""Of a journal, after the CRC-32."""
 
 
 class Journal:
     """Append-only; one process at a time."""
 
     def __init__(self, folder: Path, run: dict[str, Any], resume: bool) -> None:
-        """`run` is what determines the run. Raises ConfigError if the journal is of another run, or in use."""
+        """`run` is what determines the run. Raises ConfigError if the journal is damaged, of another run, or in use."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE
         self.answers: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
@@ -38,6 +40,8 @@ class Journal:
             if not resume:
                 self._empty()
             if not self._load(run):
+                if resume:
+                    say(f"{self.path}: no journal to go on with; the attack begins anew")
                 self._append({"run": run})
         except BaseException:
             self._file.close()
@@ -81,13 +85,16 @@ class Journal:
                 line = line[self._file.write(line) :]
 
     def _load(self, run: dict[str, Any]) -> bool:
-        """Read what stands, cut off what is broken; whether there was anything."""
+        """Read what stands, cut off a last line that was cut short; whether there was anything."""
         self._file.seek(0)
         good = 0
-        for line in self._file:
+        for number, line in enumerate(self._file, start=1):
             value = _parsed(line)
-            if value is None:
+            if value is None and _is_torn(line, first=number == 1):
                 break
+            if value is None:
+                what = f"line {number} is damaged" if good else "line 1 is none of a journal"
+                raise ConfigError(f"{self.path}: {what}; restore it, or leave out --resume to replace it")
             if good == 0 and value.get("run") != json.loads(json.dumps(run)):
                 other = "with other settings, photos or weights, or against another endpoint"
                 raise ConfigError(f"{self.path}: of a run {other}; leave out --resume")
@@ -112,3 +119,9 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         return None
     value: dict[str, Any] = json.loads(text)
     return value
+
+
+def _is_torn(line: bytes, first: bool) -> bool:
+    """Whether a line may be what a kill left of one of ours: without its end, and as the first with our start."""
+    ours = set(line[:8]) <= set(b"0123456789abcdef") and BEGINNING.startswith(line[8 : 8 + len(BEGINNING)])
+    return not line.endswith(b"\n") and (ours or not first)

@@ -130,17 +130,6 @@ def test_a_cut_journal_is_taken_up_bit_for_bit(pictures, tmp_path):
                 assert server.pictures == asked
 
 
-def test_a_damaged_line_ends_the_journal(pictures, tmp_path):
-    settings = {"attack": "cgba", "max_queries": 100, "limit": 2}
-    with serving(brightness_rule, SIDE) as server:
-        whole = attacked(server.url, pictures, tmp_path / "out", **settings)
-        journal = tmp_path / "out" / "journal.jsonl"
-        content = bytearray(journal.read_bytes())
-        content[len(content) // 2] ^= 1
-        journal.write_bytes(content)
-        assert attacked(server.url, pictures, tmp_path / "out", resume=True, **settings) == whole
-
-
 def test_killed_and_resumed(pictures, tmp_path):
     settings = {"attack": "boundary-tuned", "max_queries": 200, "spatial": "none"}
     root = Path(__file__).resolve().parents[2]

@@ -160,6 +160,46 @@ def test_a_replaced_journal_is_told_in_one_line(tmp_path, capfd):
         assert told.count("is replaced") == lines
 
 
+def _flipped(whole: bytes, line: int) -> bytes:
+    lines = whole.splitlines(keepends=True)
+    lines[line] = lines[line][:-3] + b"?" + lines[line][-2:]
+    return b"".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda whole: _flipped(whole, 0), "line 1 is none of a journal"),
+        (lambda whole: _flipped(whole, 1), "line 2 is damaged"),
+        (lambda whole: _flipped(whole, 2), "line 3 is damaged"),
+        (lambda _: b'{"my": "own notes"}\n' * 3, "line 1 is none"),
+        (lambda _: b"notes without an end of line", "line 1 is none"),
+    ],
+)
+def test_what_is_no_journal_is_named_and_left_as_it_is(spoil, words, tmp_path):
+    with Journal(tmp_path, {"seed": 0}, resume=False) as journal:
+        journal.answered("bird/0.png", 1, ["bird"])
+        journal.answered("bird/0.png", 2, ["bird"])
+    journal.path.write_bytes(spoilt := spoil(journal.path.read_bytes()))
+    with pytest.raises(ConfigError, match=f"{journal.path}: {words}.*; restore it, or leave out --resume"):
+        Journal(tmp_path, {"seed": 0}, resume=True)
+    assert journal.path.read_bytes() == spoilt
+
+
+def test_a_line_that_a_kill_cut_short_is_cut_off(tmp_path, capfd):
+    with Journal(tmp_path, {"seed": 0}, resume=False) as journal:
+        journal.answered("bird/0.png", 1, ["bird"])
+    whole = journal.path.read_bytes()
+    first = whole.index(b"\n") + 1
+    for kept in range(1, len(whole)):
+        journal.path.write_bytes(whole[:kept])
+        with Journal(tmp_path, {"seed": 0}, resume=True) as journal:
+            assert not journal.answers
+            assert journal.path.read_bytes() == whole[:first]
+        said = f"{journal.path}: no journal to go on with; the attack begins anew\n"
+        assert capfd.readouterr().err == (said if kept < first else "")
+
+
 def test_a_journal_that_the_disk_takes_in_parts_is_whole_and_a_full_disk_is_named(tmp_path, monkeypatch):
     with Journal(tmp_path, {"run": 1}, resume=False) as journal:
         parts = _Sparing(journal._file)
