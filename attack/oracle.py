@@ -77,7 +77,7 @@ class RemoteOracle:
 
     def labels(self, pixels: Pixels) -> list[str]:
         """Labels over HTTP."""
-        return self.client.predict_batch(pixels)
+        return self.client.labels_in_turn(pixels)
 
     def label_of_png(self, png: bytes) -> str:
         """The PNG goes over the wire as it is, or as the endpoint's TOML says."""

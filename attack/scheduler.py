@@ -12,11 +12,10 @@ import numpy as np
 from attack.journal import Journal
 from attack.oracle import Oracle
 from attack.track import Track
+from attack.wire.async_client import REQUEST_BYTES
 from attack.wire.workers import workers
 from model.errors import RefusedError, UnansweredError
 
-REQUEST_BYTES: Final = 4 * 2**20
-"""A request carries at most so many bytes of pixels."""
 POOL_BYTES: Final = 48 * 2**20
 """No further photo begins while more pixels than this wait or are under way."""
 STATE_BYTES: Final = 140 * 2**20

@@ -106,7 +106,7 @@ class Session:
 
     def chunks(self, photos: Sequence[Photo], most: int | None = None, size: int | None = None) -> Iterator[Chunk]:
         """Photos from disk, so many at a time: memory does not grow with their number."""
-        step = most or self.subject.batch
+        step = most or self.subject.pool
         for start in range(0, len(photos), step):
             part = list(photos[start : start + step])
             pixels = np.stack([load_square(photo.path, size or self.size) for photo in part])
@@ -132,8 +132,8 @@ class Session:
         return wrong_logit.where(self.wrong(logits, y), -torch.inf)
 
     def ask_in_full_batches(self, pictures: Iterable[Tensor]) -> Tensor:
-        """Any number of (M, 3, S, S) -> (sum of M, 2): asked as they come, a full batch at a time."""
-        batch, answers = self.subject.batch, []
+        """Any number of (M, 3, S, S) -> (sum of M, 2): asked as they come, as many at a time as go together."""
+        batch, answers = self.subject.pool, []
         waiting: Tensor | None = None
         for some in pictures:
             waiting = some if waiting is None else torch.cat([waiting, some])

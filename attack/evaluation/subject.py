@@ -73,6 +73,11 @@ class Subject(ABC):
         return self.max_slots
 
     @property
+    def pool(self) -> int:
+        """Pictures worth handing over together: they fill as many requests as it ever takes."""
+        return self.batch * self.max_slots
+
+    @property
     def max_batch(self) -> int:
         """Pictures a request; it may fall."""
         return self.batch
@@ -86,7 +91,7 @@ class Subject(ABC):
     def logits(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) in [0, 1] -> (N, 2) float32 logits, bicycle first, on the CPU."""
         self.count(len(x))
-        n_parts = max(1, round(len(x) / self.batch))
+        n_parts = max(1, round(len(x) / self.pool))
         return torch.cat([self._answer(part).float().cpu() for part in x.chunk(n_parts)])
 
     def labels(self, pixels: Pixels) -> list[str]:
@@ -99,7 +104,7 @@ class Subject(ABC):
 
     @abstractmethod
     def _answer(self, x: Tensor) -> Tensor:
-        """At most about `batch` pictures -> (N, 2)."""
+        """At most about `pool` pictures -> (N, 2)."""
 
     def describe(self) -> dict[str, Any]:
         """What a report says about it."""

@@ -6,16 +6,19 @@
 N batch, H height, W width.
 """
 
-import asyncio
-import math
 import sys
+from typing import Final
 
 import httpx
 
 from attack.wire.connection import AsyncConnection
 from attack.wire.messages import NPY, Info, Picture, encoded, npy_body, read_info, read_label, read_labels
+from attack.wire.spread import spread
 from model.errors import RefusedError
 from model.pixels import Pixels
+
+REQUEST_BYTES: Final = 4 * 2**20
+"""A request carries at most so many bytes of pixels, or one picture."""
 
 
 class AsyncClient(AsyncConnection):
@@ -45,16 +48,9 @@ class AsyncClient(AsyncConnection):
         return read_label(await self._post("/predict", content, content_type))
 
     async def predict_batch(self, pixels: Pixels) -> list[str]:
-        """uint8 (N, H, W, 3) -> N labels. More than `max_batch` go as requests side by side, `max_slots` at most."""
-        step = await self.max_batch()
-        share = step * max(1, math.ceil(len(pixels) / (step * self.pace.max_slots)))
-        shares = (pixels[i : i + share] for i in range(0, len(pixels), share))
-        tasks = [asyncio.create_task(self.labels_in_turn(part)) for part in shares]
-        try:
-            return [label for labels in await asyncio.gather(*tasks) for label in labels]
-        finally:
-            for task in tasks:  # where one has failed nobody waits for the others' labels
-                task.cancel()
+        """uint8 (N, H, W, 3) -> N labels. What is more than a request takes goes as several, side by side."""
+        fitting = max(1, REQUEST_BYTES // (pixels[:1].nbytes or 1))
+        return await spread(pixels, min(await self.max_batch(), fitting), self.pace, self.labels_in_turn)
 
     async def labels_in_turn(self, pixels: Pixels) -> list[str]:
         """As `predict_batch`, one request after the other. What is too large (413) is halved, and so are later ones.

@@ -90,5 +90,9 @@ class Client(Connection):
         return self._run(self._client.predict(picture))
 
     def predict_batch(self, pixels: Pixels) -> list[str]:
-        """uint8 (N, H, W, 3) -> N labels. More than `max_batch` go as several requests."""
+        """uint8 (N, H, W, 3) -> N labels. What is more than a request takes goes as several, side by side."""
+        return self._run(self._client.predict_batch(pixels))
+
+    def labels_in_turn(self, pixels: Pixels) -> list[str]:
+        """As `predict_batch`, one request after the other. Raises RefusedError with the labels of those before."""
         return self._run(self._client.labels_in_turn(pixels))

@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from attack.wire.client import Connection
 from attack.wire.connection import AsyncConnection, Options
 from attack.wire.messages import IMAGE_TYPES, Info, Picture, raise_for_status
+from attack.wire.spread import spread
 from model.errors import ConfigError, RefusedError
 from model.labels import ABSTAIN, CLASSES, LABELS
 from model.pixels import Pixels, load_square
@@ -155,8 +156,15 @@ class ForeignClient(Connection):
         return self._label(self.send(self._request(self._file(pixels))))
 
     def predict_batch(self, pixels: Pixels) -> list[str]:
-        """uint8 (N, H, W, 3) -> N labels, one request each."""
+        """uint8 (N, H, W, 3) -> N labels, one request each, side by side."""
+        return self._run(spread(pixels, 1, self.pace, self._labels_of_one))
+
+    def labels_in_turn(self, pixels: Pixels) -> list[str]:
+        """As `predict_batch`, one request after the other."""
         return [self.predict(picture) for picture in pixels]
+
+    async def _labels_of_one(self, pixels: Pixels) -> list[str]:
+        return [self._label(await self._over.send(self._request(self._file(pixels[0]))))]
 
     def _file(self, pixels: Pixels) -> bytes:
         stream = io.BytesIO()

@@ -79,6 +79,16 @@ def test_a_report_with_a_size_is_repeated_against_an_endpoint_of_its_own_size(ti
     assert json.loads((tmp_path / "report.json").read_text())["model"]["input_size"] == SIDE
 
 
+@pytest.mark.parametrize("described", [False, True])
+def test_rows_of_many_pictures_ask_side_by_side(described, tiny_photos, tmp_path):
+    with serving(foreign_rule if described else colour_rule, SIDE, max_batch=4, delay_s=0.02) as server:
+        (tmp_path / "there.toml").write_text(FOREIGN.format(url=server.url))
+        endpoint = str(tmp_path / "there.toml") if described else server.url
+        arguments = ["evaluate", "--endpoint", endpoint, "--images", str(tiny_photos / "val"), "--limit", "4"]
+        app([*arguments, "--attacks", "corruptions", "--out", str(tmp_path)], standalone_mode=False)
+    assert server.most_in_flight >= 2, "so many slots it begins with"
+
+
 FOREIGN = """
 url = "{url}/predict"
 input_size = 32

@@ -46,7 +46,25 @@ LABELS = ["bicycle", "bird"] * 5
 def test_batches_keep_to_the_endpoints_limit(pixels):
     with serving(brightness_rule, SIDE, max_batch=4) as server, Client(server.url) as client:
         assert client.predict_batch(pixels) == LABELS
-        assert server.batches == [4, 4, 2]
+        assert sorted(server.batches) == [2, 4, 4]
+        assert client.labels_in_turn(pixels) == LABELS
+        assert server.batches[3:] == [4, 4, 2]
+
+
+def test_batches_go_side_by_side_as_many_as_the_endpoint_bears(pixels):
+    with serving(brightness_rule, SIDE, max_batch=1, delay_s=0.02) as server, Client(server.url) as client:
+        many = np.concatenate([pixels] * 4)
+        assert client.predict_batch(many[:2]) == LABELS[:2]
+        assert server.most_in_flight == 2, "so many slots it begins with"
+        assert client.predict_batch(many) == LABELS * 4
+        assert 2 < server.most_in_flight <= client.pace.max_slots
+
+
+def test_no_request_is_larger_than_a_few_megabytes():
+    large = np.zeros((5, 1024, 1024, 3), np.uint8)
+    with serving(brightness_rule, 1024) as server, Client(server.url) as client:
+        assert client.predict_batch(large) == ["bicycle"] * 5
+        assert server.batches == [1] * 5
 
 
 def three_at_most(pixels: np.ndarray) -> list[str] | int:
