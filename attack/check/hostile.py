@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -128,7 +129,8 @@ def _throw(subject: Subject, content: bytes) -> None:
     with contextlib.suppress(OSError), socket.create_connection((url.host, url.port or 80), SOCKET_S) as connection:
         connection.sendall(content)
         connection.shutdown(socket.SHUT_WR)
-        while connection.recv(65536):
+        ends_at = time.monotonic() + SOCKET_S
+        while time.monotonic() < ends_at and connection.recv(65536):
             pass
 
 

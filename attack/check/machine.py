@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
+from attack.check.bounded import bounded_client
 from attack.check.findings import Unfit
 from attack.check.rules import Rules
-from model.errors import ConfigError, UserError
+from model.errors import ConfigError, EndpointError, UserError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PORT: Final = 8000
 POLL_S: Final = 0.1
+READY_ANSWER_S: Final = 2.0
 MIB: Final = 2**20
 
 
@@ -61,8 +63,11 @@ class DockerMachine:
         while (elapsed := time.monotonic() - self._started_at) < at_most_s:
             if ended := self.ended():
                 raise Unfit(f"the container ended ({ended}): {self.last_log_line()}")
-            with contextlib.suppress(httpx.HTTPError):
-                status = httpx.get(f"{self.url}/readyz", timeout=2, trust_env=False).status_code
+            with (
+                contextlib.suppress(httpx.HTTPError, EndpointError),
+                bounded_client(self.url, READY_ANSWER_S, {}, straight=True) as http,
+            ):
+                status = http.get("/readyz").status_code
                 if status == httpx.codes.OK:
                     return elapsed
                 answer = f"status {status}"

@@ -16,7 +16,7 @@ from attack.check.lifecycle import memory, shutdown, user
 from attack.check.machine import DockerMachine, running
 from attack.check.rules import Rules
 from attack.check.subject import NOTICE_S, Check, Subject
-from attack.wire.connection import checked_url
+from attack.wire.connection import base_url
 from model.errors import EndpointError, UserError
 from model.photos import find_photos
 
@@ -52,7 +52,7 @@ def check_image(
 def check_url(url: str, rules: Rules, images: Path | None, limit: int | None, tell: Tell) -> Report:
     """Check a live endpoint, as far as that can be done without its container."""
     _try_photos(images)
-    with Subject(checked_url(url), rules, images, limit) as subject:
+    with Subject(base_url(url), rules, images, limit) as subject:
         return _report(url, rules, _finding("ready", lambda: _answers(subject)), subject, tell)
 
 

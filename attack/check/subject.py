@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 import numpy as np
 
+from attack.check.bounded import bounded_client
 from attack.check.findings import Unfit
 from attack.check.rules import Rules
 from attack.check.samples import Samples, take_samples
@@ -69,19 +70,14 @@ class Subject:
     steady: bool = True
     """False once the same photo has got two labels: other checks then judge no label."""
     http: httpx.Client = field(init=False)
-    """For requests whose raw answer is wanted, and for wrong ones."""
+    """For requests whose raw answer is wanted, and for wrong ones. Its time-outs are of a request in all."""
     client: Client = field(init=False)
     """For labels. It waits where the endpoint says busy (429, 503) and does not ask again where a connection broke."""
 
     def __post_init__(self) -> None:
         headers = {} if self.machine else key_headers()  # a submission is shown no key
         straight = self._is_near()
-        self.http = httpx.Client(
-            base_url=self.url,
-            timeout=self.allowed_s(),
-            headers=headers,
-            transport=httpx.HTTPTransport() if straight else None,
-        )
+        self.http = bounded_client(self.url, self.allowed_s(), headers, straight=straight)
         longest_s = self.allowed_s(CONNECTIONS)  # all connections may ask at once, and be answered in turn
         patience = RetryPolicy(patience_s=longest_s, retry_errors=())
         self.client = Client(

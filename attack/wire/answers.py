@@ -17,6 +17,8 @@ async def whole(response: httpx.Response) -> httpx.Response:
         content += part
         if len(content) > MAX_ANSWER_BYTES:
             raise EndpointError(f"{response.url}: the answer is larger than {MAX_ANSWER_BYTES:,} bytes")
-    answer = httpx.Response(response.status_code, content=bytes(content), request=response.request)
+    answer = httpx.Response(
+        response.status_code, content=bytes(content), request=response.request, extensions=response.extensions
+    )
     answer.headers = response.headers  # only now: the body is decoded already
     return answer

@@ -48,6 +48,10 @@ class Connection:
         """As `AsyncConnection.send`."""
         return self._run(self._over.send(request, timeout_s))
 
+    def attempt(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
+        """As `AsyncConnection.attempt`."""
+        return self._run(self._over.attempt(request, timeout_s))
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return self._loop.run(work)

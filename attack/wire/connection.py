@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Final, Self, TypedDict
 
@@ -57,7 +58,9 @@ class AsyncConnection:
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.timeout_s = timeout_s
         timeout = httpx.Timeout(None, connect=timeout_s / 3)  # an attempt's writes and reads are bounded together
-        self.http = httpx.AsyncClient(timeout=timeout, headers=headers, limits=limits, transport=transport)
+        self.http = httpx.AsyncClient(
+            timeout=timeout, headers=headers, limits=limits, transport=transport, cookies=no_cookies()
+        )
         read_early(self.http)
         self._slots = asyncio.Semaphore(max_slots)
 
@@ -108,14 +111,17 @@ class AsyncConnection:
     ) -> tuple[httpx.Response | None, Exception | None]:
         """An answer, or a trouble that may pass. Raises EndpointError for any other."""
         try:
-            return await self._attempt(request, timeout_s), None
+            return await self.attempt(request, timeout_s), None
         except self.retry.retry_errors as error:
             return None, error
         except httpx.HTTPError as error:
             raise EndpointError(f"{request.url}: {str(error) or type(error).__name__}") from error
 
-    async def _attempt(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
-        """One attempt. httpx would bound each read; this bounds all together, or a byte at a time would never end."""
+    async def attempt(self, request: httpx.Request, timeout_s: float) -> httpx.Response:
+        """One attempt. httpx would bound each read; this bounds all together, or a byte at a time would never end.
+
+        Raises httpx's errors, and EndpointError for an answer that is too large.
+        """
         upload_s = int(request.headers.get("Content-Length", 0)) / SLOWEST_BYTES_PER_S
         try:
             async with (
@@ -142,3 +148,16 @@ def checked_url(url: str) -> str:
             "or headers in the endpoint's .toml"
         )
     return url.rstrip("/")
+
+
+def base_url(url: str) -> str:
+    """As `checked_url`, of an endpoint behind whose address paths are put. A query or fragment is a ConfigError."""
+    checked = checked_url(url)
+    if "?" in checked or "#" in checked:
+        raise ConfigError(f"{checked!r} has a query or a fragment; give http://HOST:PORT")
+    return checked
+
+
+def no_cookies() -> CookieJar:
+    """A jar that takes none: sent back, they would tell the endpoint which requests are of one client."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))

@@ -2,11 +2,12 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from attack.check.findings import Finding
 from attack.check.rules import Rules
 from attack.check.run import CHECKS, check_url
 from attack.check.subject import CONNECTIONS, Subject
+from attack.wire.messages import NPY, npy_body
 from model.labels import LABELS
 from server.limits import make_key
 from tests.live_server import live_server
@@ -125,6 +127,49 @@ def test_who_waits_for_others_has_their_time_too():
     """Eight at once are answered in two seconds, one after another: a rule of a second each is kept."""
     with submission("queue") as url, Subject(url, Rules(request_s=1.0)) as subject:
         _repeated(subject, 8)
+
+
+def _endless(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"10000\r\n" + b"x" * 2**16 + b"\r\n")
+
+
+def _drip(connection: socket.socket) -> None:
+    while True:
+        connection.sendall(b"1\r\nx\r\n")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("go_on", "words"), [(_endless, "larger than 1,048,576 bytes"), (_drip, "ReadTimeout")])
+def test_an_answer_without_end_ends_with_the_rules(go_on, words):
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with closing(connection), suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    go_on(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        started = time.monotonic()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        report = check_url(url, Rules(request_s=0.5), None, None, lambda _: None)
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert time.monotonic() - started < 5
+    assert not report.fit
+    assert words in report.findings[0].reason
+
+
+def test_what_is_asked_of_a_check_by_a_body_that_is_made_meanwhile_is_sent_whole():
+    with submission("none") as url, Subject(url, QUICK) as subject:
+        body = npy_body(np.zeros((2, 16, 16, 3), np.uint8))
+        headers = {"Content-Type": NPY, "Content-Length": str(len(body))}
+        answer = subject.http.post("/predict/batch", content=iter([body[:100], body[100:]]), headers=headers)
+    assert answer.json() == {"labels": ["bicycle"] * 2}
 
 
 def test_no_proxy_stands_before_this_machine(monkeypatch):
