@@ -7,11 +7,11 @@ N batch, H height, W width.
 """
 
 import sys
-from typing import Final
+from typing import Final, Unpack
 
 import httpx
 
-from attack.wire.connection import AsyncConnection
+from attack.wire.connection import AsyncConnection, Options, base_url
 from attack.wire.messages import NPY, Info, Picture, encoded, npy_body, read_info, read_label, read_labels
 from attack.wire.spread import spread
 from model.errors import RefusedError
@@ -23,6 +23,9 @@ REQUEST_BYTES: Final = 4 * 2**20
 
 class AsyncClient(AsyncConnection):
     """As `Client`, for an event loop."""
+
+    def __init__(self, url: str, **options: Unpack[Options]) -> None:
+        super().__init__(base_url(url), **options)
 
     _info: Info | None = None
     fits = sys.maxsize

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from attack.wire.client import Connection
 from attack.wire.connection import AsyncConnection, Options
-from attack.wire.messages import IMAGE_TYPES, Info, Picture, raise_for_status
+from attack.wire.messages import IMAGE_TYPES, MAX_SIDE, MIN_SIDE, Info, Picture, raise_for_status
 from attack.wire.spread import spread
 from model.errors import ConfigError, RefusedError
 from model.labels import ABSTAIN, CLASSES, LABELS
@@ -98,7 +98,7 @@ class Endpoint(_Strict):
 
     url: str
     """Where pictures are posted, one a request."""
-    input_size: int = Field(default=224, ge=8, le=4096)
+    input_size: int = Field(default=224, ge=MIN_SIDE, le=MAX_SIDE)
     """Side in pixels of the square pictures that are sent; the one that the endpoint works with, if known."""
     request: Request = Request()
     """How a picture is sent."""

@@ -28,6 +28,9 @@ IMAGE_TYPES: Final = {
     ".bmp": "image/bmp",
 }
 DEFAULT_BATCH: Final = 64
+MIN_SIDE: Final = 8
+"""On smaller pictures spatial maps and low frequencies mean nothing."""
+MAX_SIDE: Final = 4096
 MAX_WORDS: Final = 500
 """Characters of an endpoint's own words in an error, which results and pages repeat photo by photo."""
 NOT_OF_THE_PICTURE: Final = frozenset({401, 403, 408, 429})
@@ -75,8 +78,9 @@ def read_info(response: httpx.Response) -> Info:
     raw = _json(response)
     size = raw.get("input_size")
     classes = raw.get("classes")
-    if not _is_whole(size) or not 1 <= size <= 4096:
-        raise EndpointError(f"{response.url}: input_size is {size!r:.80}; expected a side in pixels")
+    if not _is_whole(size) or not MIN_SIDE <= size <= MAX_SIDE:
+        expected = f"a side of {MIN_SIDE} to {MAX_SIDE} pixels"
+        raise EndpointError(f"{response.url}: input_size is {size!r:.80}; expected {expected}")
     if not _are_labels(classes) or not set(CLASSES) <= set(classes):
         raise EndpointError(f"{response.url}: classes are {classes!r:.80}; expected {list(CLASSES)}")
     limits = raw.get("limits")

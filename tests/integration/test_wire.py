@@ -181,7 +181,9 @@ def test_troubles_that_pass_are_told_once_they_last(pixels, capfd, monkeypatch):
         assert capfd.readouterr().err.splitlines() == lines[:told]
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://:80", ""])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://x", "http://", "http://:80", "", "http://h?x=1", "http://h/#f"]
+)
 def test_a_url_that_is_none(url):
     with pytest.raises(ConfigError):
         Client(url)
@@ -235,6 +237,7 @@ def test_what_is_no_answer_is_refused(pixels, answer, words):
         ({"classes": ["bird"]}, "classes are"),
         ({"input_size": True}, "input_size is True"),
         ({"input_size": "64"}, "input_size is '64'"),
+        ({"input_size": 7}, "input_size is 7; expected a side of 8 to 4096 pixels"),
         ({"input_size": "6" * 10_000}, "input_size is '6{79};"),
         ({"classes": ["b" * 10_000]}, "classes are .{80};"),
     ],
@@ -295,6 +298,13 @@ def test_a_packed_answer_is_read(pixels):
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(packed), headers=headers))
     with Client("http://toy", transport=transport) as client:
         assert client.predict(pixels[0]) == "bird"
+
+
+def test_an_answer_keeps_the_reason_that_its_status_line_gives():
+    given = {"extensions": {"reason_phrase": b"Bright"}}
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={}, **given))
+    with Client("http://toy", transport=transport) as client:
+        assert client.send(httpx.Request("GET", "http://toy")).reason_phrase == "Bright"
 
 
 async def _drip():
@@ -528,6 +538,21 @@ def test_a_key_that_cannot_be_sent_is_one_line(monkeypatch, key):
     monkeypatch.setenv("TRADES_BOB_API_KEY", key)
     with pytest.raises(ConfigError, match="TRADES_BOB_API_KEY"):
         Client("http://toy")
+
+
+def test_no_cookie_is_kept(pixels):
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("Cookie"))
+        return httpx.Response(200, json={"label": "bird"}, headers={"Set-Cookie": "query=1; Path=/"})
+
+    seen: list[str | None] = []
+    transport = httpx.MockTransport(handle)
+    described = ForeignClient(Endpoint(url="http://toy.example/p?version=1"), transport=transport)
+    for client in (Client("http://toy.example", transport=transport), described):
+        with client:
+            for _ in range(2):
+                client.predict(pixels[0])
+    assert seen == [None] * 4
 
 
 def test_the_client_needs_no_torch():
