@@ -23,6 +23,8 @@ STATE_BYTES: Final = 140 * 2**20
 TRACK_PICTURES: Final = 56
 """What one of them holds, in pictures: a chunk of 40 probes, and four vectors of four bytes a value."""
 MAX_ACTIVE: Final = 64
+UNANSWERED_IN_A_ROW: Final = 8
+"""So many photos may find no label one after the other; an endpoint that answers none between them is broken."""
 
 
 @dataclass
@@ -54,6 +56,8 @@ class Scheduler:
         """Requests of one track each, whose pictures were refused in company."""
         self._answered = journal is not None and bool(journal.done or journal.answers)
         """Whether the endpoint has ever answered, an earlier run included."""
+        self._unanswered = 0
+        """Tracks that found no label since the last answer."""
         self._refusal: RefusedError | None = None
         self._flying: dict[Future[list[str]], list[Place]] = {}
         self._active = 0
@@ -119,7 +123,8 @@ class Scheduler:
 
     def _take(self, places: list[Place], labels: Sequence[str]) -> Iterator[Track]:
         self.queries += len(labels)
-        self._answered = self._answered or bool(labels)
+        if labels:
+            self._answered, self._unanswered = True, 0
         for (chunk, place), label in zip(places, labels, strict=True):
             chunk.labels[place] = label
         for chunk in (group[0][0] for group in _by_chunk(places)):
@@ -135,7 +140,7 @@ class Scheduler:
     def _refused(self, groups: list[list[Place]], error: RefusedError) -> Iterator[Track]:
         """Ask each track's pictures apart; a track that was alone has failed.
 
-        Raises UnansweredError where nothing was answered yet and all patience went into one track.
+        Raises UnansweredError where the endpoint seems to answer nothing at all.
         """
         if len(groups) > 1:
             self._apart.extend(group for group in groups if not group[0][0].track.done)
@@ -143,8 +148,10 @@ class Scheduler:
         chunk = groups[0][0][0]
         if chunk.track.done:
             return
-        if isinstance(error, UnansweredError) and not self._answered:
-            raise error  # patience with each of the others would take hours
+        if isinstance(error, UnansweredError):
+            self._unanswered += 1
+            if not self._answered or self._unanswered > UNANSWERED_IN_A_ROW:
+                raise error  # patience with each of the others would take hours
         self._refusal = self._refusal or error
         self._waiting = deque(place for place in self._waiting if place[0] is not chunk)
         self._apart = deque(group for group in self._apart if group[0][0] is not chunk)

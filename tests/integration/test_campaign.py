@@ -368,6 +368,19 @@ def test_an_endpoint_that_fails_whatever_it_is_asked_ends_the_attack_soon(pictur
     assert time.monotonic() - started < 3 * 0.5, "patience in company, then with one photo"
 
 
+def test_an_endpoint_that_breaks_midway_ends_the_attack_and_leaves_it_to_resume(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("attack.scheduler.UNANSWERED_IN_A_ROW", 2)
+    settings = {"attack": "corruptions", "patience_s": 0.2}
+    with serving(brightness_rule, SIDE) as server:
+        whole = attacked(server.url, pictures, tmp_path / "whole", **settings)
+        asked = server.pictures
+        server.rule = lambda pixels: 500 if server.pictures > asked + 8 else brightness_rule(pixels)
+        with pytest.raises(UnansweredError, match="status 500 after"):
+            attacked(server.url, pictures, tmp_path / "out", **settings)
+        server.rule = brightness_rule
+        assert attacked(server.url, pictures, tmp_path / "out", resume=True, **settings) == whole
+
+
 def test_what_was_answered_before_a_refusal_is_not_asked_again(pictures, tmp_path):
     """A request that was too large goes as several: the first are answered, then one is refused."""
     refusing = _refusing(pictures / "bird/1.png")
