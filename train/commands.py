@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from model.errors import ConfigError, TrainingError
+from model.errors import ConfigError, TradesBobError, TrainingError
 
 
 def train(
@@ -47,7 +47,7 @@ def train(
 
 
 def _stopped(*_: object) -> None:
-    if isinstance(sys.exception(), TrainingError):  # it ends with its own reason already
+    if isinstance(sys.exception(), TradesBobError):  # it ends with its own reason already
         return
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     lost = ", which torchrun sends when another process of the run has ended" if several else ""

@@ -106,6 +106,8 @@ class Trainer:
             self.fingerprint = fingerprint(config, self.photos, self.val)
             found = load_checkpoint(out, self.fingerprint) if resume else None
             network = _initial_network(config) if found is None else PixelClassifier(config.architecture, n_classes)
+            self.start_sha256 = start_sha256(config) if found is None else found.start_sha256
+        self._assert_same(-1 if found is None else found.step)
         self.batches = Batches(self.photos.labels, config.batch_size, config.seed, balanced=config.class_balanced)
         self.feed = Feed(self.photos, self.batches.at, device)
         self.train_step = TrainStep(network, config, device, ranks)
@@ -115,9 +117,10 @@ class Trainer:
         self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
         self.step = 0
         self.selection = Selection(config, self.average.network.state_dict())
-        self.start_sha256 = start_sha256(config) if found is None else found.start_sha256
-        if resume:
+        if found is not None:
             self._go_on(found)
+        elif resume:
+            say(f"{out}: no checkpoint yet, starting from the beginning")
 
     @property
     def epoch(self) -> float:
@@ -186,11 +189,15 @@ class Trainer:
         draw_curves(self.out)
         print_table(validation, f"{self.out}: epsilon {self.config.loss.epsilon:.4f} {self.config.loss.distance}")
 
-    def _go_on(self, found: Checkpoint | None) -> None:
-        self.ranks.assert_equal([-1 if found is None else found.step], "the step to resume from")
-        if found is None:
-            say(f"{self.out}: no checkpoint yet, starting from the beginning")
-            return
+    def _assert_same(self, step: int) -> None:
+        """Raise DataError where processes were given different things: the run would hang, or train a wrong model."""
+        self.ranks.assert_same(self.config.model_dump_json(exclude={"threads", "start_from"}), "settings")
+        self.ranks.assert_same(self.photos.digest, "train photos")
+        self.ranks.assert_same(self.val.digest, "val photos")
+        self.ranks.assert_same(self.start_sha256, "weights to start from")
+        self.ranks.assert_same(step, "step to resume from")
+
+    def _go_on(self, found: Checkpoint) -> None:
         self.network.load_state_dict(found.network)
         self.average.network.load_state_dict(found.average)
         self.optimizer.load_state_dict(found.optimizer)

@@ -6,6 +6,7 @@ whole batch (train/global_norm.py) and averages its gradients with the others', 
 processes it has.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Generator, Tensor
 
-from model.errors import ConfigError, TrainingError
+from model.errors import ConfigError, DataError, TrainingError
 from train.randomness import RowsGenerator, generator_of, seed_of
 
 SILENCE: Final = timedelta(seconds=300)
@@ -107,14 +108,23 @@ class Ranks:
                 raise TrainingError("stopped with the first process, whose line says why")
             yield
 
-    def assert_equal(self, values: Iterable[float], what: str) -> None:
-        """Raise TrainingError when another process has other values: a wrong folder on one machine, or a broken sum.
-
-        A value that is no number anywhere is an agreement too.
-        """
+    def agree(self, values: Iterable[float]) -> bool:
+        """Whether all processes have the same values, of which each has as many; no number anywhere is the same too."""
         mine = torch.tensor(list(values), dtype=torch.float64)
-        if self.world > 1 and not self.gather(mine).isclose(mine, rtol=0, atol=0, equal_nan=True).all():
-            raise TrainingError(f"the processes of this run do not agree on {what}: do they all see the same files?")
+        return self.world == 1 or bool(self.gather(mine).isclose(mine, rtol=0, atol=0, equal_nan=True).all())
+
+    def assert_equal(self, values: Iterable[float], what: str) -> None:
+        """Raise TrainingError when another process has come to other values, as by a broken sum."""
+        if not self.agree(values):
+            raise TrainingError(
+                f"the processes of this run do not agree on {what}: do they all run the same versions on like machines?"
+            )
+
+    def assert_same(self, given: object, what: str) -> None:
+        """Raise DataError when another process was given something else, as its `repr` has it."""
+        if not self.agree(hashlib.sha256(repr(given).encode()).digest()):
+            mend = "give all of them the same TOML, --data and --out"
+            raise DataError(f"the processes of this run do not have the same {what}; {mend}")
 
 
 ALONE: Final = Ranks()

@@ -101,6 +101,21 @@ def test_only_the_first_process_writes_the_figures(finished, config, tiny_photos
     assert figures["robust"]["at_100"] == pytest.approx(metrics["robust_at_100"], abs=1e-4)
 
 
+def test_processes_with_other_photos_end_in_a_line_before_the_first_step(config, tiny_photos, tmp_path):
+    """The folder of the second has the same files under the other class: in silence it would train a wrong model."""
+    swapped = shutil.copytree(tiny_photos, tmp_path / "1")
+    (swapped / "train" / "bird").rename(swapped / "train" / "kept")
+    (swapped / "train" / "bicycle").rename(swapped / "train" / "bird")
+    (swapped / "train" / "kept").rename(swapped / "train" / "bicycle")
+    (tmp_path / "0").symlink_to(tiny_photos)
+    command = f"exec {sys.executable} -m trades_bob train {config} --data {tmp_path}/$RANK --out {tmp_path}/out"
+    done = run(torchrun("--no-python", "bash", "-c", f"{command} --device cpu"))
+    assert done.returncode != 0
+    assert "trades-bob: the processes of this run do not have the same train photos; give all" in done.stderr
+    assert "has ended" not in done.stderr, "no process is blamed for the other's end"
+    assert not lines(tmp_path / "out")
+
+
 @pytest.mark.slow
 def test_a_lost_process_ends_the_run_in_a_line_and_it_resumes_to_the_same_bits(finished, config, tiny_photos, tmp_path):
     out = tmp_path / "out"

@@ -16,7 +16,7 @@ import typer
 
 import trades_bob
 from attack.commands import _print_labels
-from model.errors import RefusedError, TrainingError, UnansweredError
+from model.errors import DataError, RefusedError, TradesBobError, TrainingError, UnansweredError
 from train.commands import _stopped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,10 +221,11 @@ def test_torchruns_sigterm_does_not_overtake_a_runs_own_reason():
     """It comes when another process has ended, and may come while this one tells why it ends."""
     with pytest.raises(TrainingError, match="stopped by SIGTERM"):
         _stopped()
-    try:
-        raise TrainingError("a reason")
-    except TrainingError:
-        _stopped()
+    for reason in (TrainingError("a reason"), DataError("a mistake")):
+        try:
+            raise reason
+        except TradesBobError:
+            _stopped()
 
 
 @pytest.mark.parametrize(("error", "asked"), [(RefusedError, 2), (UnansweredError, 1)])

@@ -1,13 +1,77 @@
-"""Which GPU a process takes, and that messages go from it, without one: what torch is told stands in for the device."""
+"""What processes compare before they begin, and which GPU each takes, without one: what torch is told stands in."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
-from model.errors import ConfigError
-from train.ranks import joined, own_device
+from model.errors import ConfigError, DataError
+from tests.runs import RUN
+from train.config import parse_config
+from train.loop import Trainer
+from train.ranks import Ranks, joined, own_device
 
 pytestmark = pytest.mark.unit
+TABLE = RUN | {"architecture": {"backbone": "wrn_16_1"}}
+
+
+class OneOfTwo(Ranks):
+    """A process whose other one has sent `theirs`, row by row; keeps what it sends itself."""
+
+    def __init__(self, theirs: list[Tensor]) -> None:
+        super().__init__(rank=0, world=2)
+        self.theirs, self.sent = iter(theirs), []
+
+    def gather(self, row: Tensor) -> Tensor:
+        self.sent.append(row)
+        return torch.stack([row, next(self.theirs, row)])
+
+    @contextmanager
+    def one_after_the_first(self) -> Iterator[None]:
+        yield
+
+
+def sent_before_the_first_step(data: Path, out: Path, table: dict[str, Any], theirs: list[Tensor]) -> list[Tensor]:
+    ranks = OneOfTwo(theirs)
+    Trainer(parse_config(table, "test"), data, out, torch.device("cpu"), ranks).feed.close()
+    return ranks.sent
+
+
+@pytest.mark.parametrize(
+    ("mine", "split", "named"),
+    [
+        ({"optimizer": {"learning_rate": 1e-4}}, None, "settings"),
+        ({"loss": RUN["loss"] | {"beta": 1}}, None, "settings"),
+        ({"seed": 1}, None, "settings"),
+        ({}, "train", "train photos"),
+        ({}, "val", "val photos"),
+        ({"threads": 2}, None, None),
+    ],
+)
+def test_processes_that_were_given_different_things_do_not_begin(mine, split, named, tiny_photos, tmp_path):
+    sent = sent_before_the_first_step(tiny_photos, tmp_path, TABLE, [])
+    data = shutil.copytree(tiny_photos, tmp_path / "data")
+    if split:
+        (data / split / "bird" / "000.png").rename(data / split / "bicycle" / "of another class.png")
+    if named is None:
+        assert all(map(torch.equal, sent_before_the_first_step(data, tmp_path, TABLE | mine, sent), sent))
+    else:
+        with pytest.raises(DataError, match=f"do not have the same {named}; give all of them the same TOML, --data"):
+            sent_before_the_first_step(data, tmp_path, TABLE | mine, sent)
+
+
+@pytest.mark.parametrize(("row", "named"), [(3, "weights to start from"), (4, "step to resume from")])
+def test_what_they_begin_from_is_compared_too(row, named, tiny_photos, tmp_path):
+    sent = sent_before_the_first_step(tiny_photos, tmp_path, TABLE, [])
+    sent[row] = sent[row] + 1
+    with pytest.raises(DataError, match=f"do not have the same {named}"):
+        sent_before_the_first_step(tiny_photos, tmp_path, TABLE, sent)
 
 
 @pytest.fixture
