@@ -166,7 +166,7 @@ class ValidationConfig(Section):
     every_epochs: float = Field(default=1.0, gt=0, le=1e6)
     """Epochs between two validations."""
     photos: int = Field(default=200, ge=2)
-    """Photos attacked at each, balanced over the classes; clean accuracy takes all."""
+    """Photos attacked at each, as many of each class as can be; clean accuracy and the final table take all."""
     perturb_steps: int = Field(default=10, ge=1)
     """Steps of the PGD that measures robust accuracy (cross-entropy, random start, epsilon and norm of the loss)."""
     patience: int = Field(default=5, ge=1)

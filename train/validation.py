@@ -67,7 +67,7 @@ def validate(
     ranks: Ranks = ALONE,
     report: Report = unseen,
 ) -> Validation:
-    """Natural accuracy on all photos, robust accuracy on `attacked` of them, balanced and always the same ones.
+    """Natural accuracy on all photos, robust accuracy on `attacked` of them, always the same ones (`_balanced`).
 
     Each attacked photo goes through one random map of the span, then PGD on the cross-entropy with the loss's norm and
     full epsilon, `steps` steps of 2.5 epsilon / steps from a random start. `unmapped`: then also without a map.
@@ -166,14 +166,19 @@ def _pgd(network: nn.Module, x: Tensor, y: Tensor, loss: LossConfig, steps: int,
 
 
 def _balanced(labels: Tensor, count: int) -> Tensor:
-    """Indices of `count` photos spread evenly over each class."""
-    rows = []
-    classes = int(labels.max()) + 1
-    for label in range(classes):
-        places = (labels == label).nonzero().flatten()
-        wanted = min(count // classes, len(places))
-        rows.append(places[torch.linspace(0, len(places) - 1, wanted).long()])
-    return torch.cat(rows)
+    """Indices of `count` photos spread evenly over each class, all where there are no more.
+
+    As many of each class; a class that holds fewer gives all, and the larger ones what it lacks.
+    """
+    places = [(labels == label).nonzero().flatten() for label in range(int(labels.max()) + 1)]
+    rows: dict[int, Tensor] = {}
+    left = count
+    for label in sorted(range(len(places)), key=lambda label: len(places[label])):
+        own = places[label]
+        wanted = min(left // (len(places) - len(rows)), len(own))
+        rows[label] = own[torch.linspace(0, len(own) - 1, wanted).long()]
+        left -= wanted
+    return torch.cat([rows[label] for label in range(len(places))])
 
 
 def _batch(photos: PhotoCache, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:

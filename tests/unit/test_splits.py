@@ -87,6 +87,25 @@ def test_ten_classes_are_measured_and_named():
     assert (torch.arange(40) % 10)[_balanced(torch.arange(40) % 10, 20)].bincount().tolist() == [2] * 10
 
 
+@pytest.mark.parametrize(
+    ("held", "count", "taken"),
+    [
+        ((2, 70), 72, [2, 70]),
+        ((2, 70), 1000, [2, 70]),
+        ((70, 2), 36, [34, 2]),
+        ((2, 70), 4, [2, 2]),
+        ((5, 5, 1), 8, [3, 4, 1]),
+        ((70, 70), 21, [10, 11]),
+    ],
+)
+def test_a_class_that_lacks_photos_is_made_up_for_by_larger_ones(held, count, taken):
+    """So the final table attacks the photos that its natural accuracy is of, all of them, however few a class has."""
+    labels = torch.repeat_interleave(torch.arange(len(held)), torch.tensor(held))
+    indices = _balanced(labels, count)
+    assert labels[indices].bincount().tolist() == taken
+    assert len(indices.unique()) == len(indices)
+
+
 def test_pad_and_crop_moves_by_whole_pixels_and_leaves_black():
     photos = torch.randint(1, 256, (64, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     nothing = read_config(Path("paper-cifar")).augment
