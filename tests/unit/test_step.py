@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.peers.plain_trades import plain_loss
 from model.architecture import Architecture, PixelClassifier
 from model.folding import FoldedTwin
 from train.augment import augment
-from train.config import TrainConfig, parse_config
+from train.config import OptimizerConfig, TrainConfig, parse_config
 from train.objective import objective
 from train.randomness import generator_of
 from train.schedule import phase_at
-from train.step import NotFiniteError, TrainStep
+from train.step import NotFiniteError, TrainStep, make_optimizer
 from train.trades import trades_loss
 
 pytestmark = pytest.mark.unit
@@ -92,6 +93,53 @@ def test_a_step_spends_no_pass_and_no_map_in_vain(loss, worst_of, trained, attac
     assert one.passes == trained
     assert other.passes == attacked
     assert drawn == [len(x)] * maps
+
+
+def natural_loss(kind: str, *, label_smoothing: float = 0.0, both_views: bool = False) -> tuple[Tensor, Tensor]:
+    """The natural term of a step, and what it would be of the photos where they lie."""
+    loss = {"kind": kind, "perturb_steps": 1, "label_smoothing": label_smoothing}
+    run = config(loss=loss, spatial={"both_views": both_views})
+    (x, y), net = batch(dtype=torch.float32), network("wrn_16_1")
+    _, figures = objective(net, network("wrn_16_1"), x, y, run, phase_at(run, 0.5), generator_of(0))
+    term = figures["loss" if kind == "natural" else "loss_natural"]
+    return term, F.cross_entropy(net(x), y, label_smoothing=label_smoothing).detach()
+
+
+@pytest.mark.parametrize("kind", ["trades", "natural"])
+def test_the_natural_view_is_mapped_only_where_both_are(kind):
+    unmoved, still = natural_loss(kind)
+    torch.testing.assert_close(unmoved, still)
+    moved, _ = natural_loss(kind, both_views=True)
+    assert abs(moved - still) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["trades", "natural"])
+def test_labels_are_smoothed(kind):
+    smooth, expected = natural_loss(kind, label_smoothing=0.4)
+    torch.testing.assert_close(smooth, expected)
+    assert abs(smooth - natural_loss(kind)[0]) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_biases_and_normalisation_do_not_decay(name):
+    net = network("wrn_16_1")
+    before = {key: weight.detach().clone() for key, weight in net.named_parameters()}
+    for weight in net.parameters():
+        weight.grad = torch.zeros_like(weight)
+    make_optimizer(net, OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.1)).step()
+    for key, weight in net.named_parameters():
+        assert torch.equal(weight, before[key]) == (weight.ndim == 1), key
+
+
+@pytest.mark.parametrize(("nesterov", "momentum", "length"), [(True, 0.5, 1.5), (False, 0.5, 1), (True, 0, 1)])
+def test_nesterovs_momentum_looks_ahead(nesterov, momentum, length):
+    """Its first step is (1 + momentum) times the gradient; without momentum there is none."""
+    net = nn.Linear(1, 1)
+    before = net.weight.detach().clone()
+    net.weight.grad = torch.ones(1, 1)
+    settings = OptimizerConfig(name="sgd", learning_rate=1, momentum=momentum, nesterov=nesterov, weight_decay=0)
+    make_optimizer(net, settings).step()
+    assert float(before - net.weight.detach()) == pytest.approx(length)
 
 
 def step_of(**changes: object) -> tuple[TrainStep, Tensor, Tensor]:

@@ -313,6 +313,12 @@ def test_schedule_starts_easy_and_reaches_full_strength():
     assert rates[99] < 1e-5
 
 
+def test_one_cycle_rises_over_a_quarter_and_falls_as_a_cosine():
+    config = parse_config({"epochs": 8, "optimizer": {"schedule": "one_cycle", "learning_rate": 1}}, "test")
+    rates = [phase_at(config, epoch).learning_rate for epoch in (0.5, 1, 2, 3.5, 5, 7.999)]
+    assert rates == pytest.approx([0.25, 0.5, 1, 0.8536, 0.5, 0], abs=1e-4)
+
+
 def test_average_follows_the_weights_and_forgets_the_start():
     network = torch.nn.Linear(2, 2)
     average = WeightAverage(network, 0.9)
