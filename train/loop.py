@@ -23,7 +23,7 @@ from train.folder import held_folder
 from train.pretrained import imagenet_weights
 from train.provenance import fingerprint, provenance, start_sha256
 from train.ranks import ALONE, Ranks, joined, own_device
-from train.schedule import Phase, phase_at
+from train.schedule import Phase, Timetable
 from train.selection import Selection
 from train.splits import open_split
 from train.step import NotFiniteError, TrainStep
@@ -108,24 +108,19 @@ class Trainer:
             network = _initial_network(config) if found is None else PixelClassifier(config.architecture, n_classes)
             self.start_sha256 = start_sha256(config) if found is None else found.start_sha256
         self._assert_same(-1 if found is None else found.step)
+        self.timetable = Timetable(config, len(self.photos))
+        self.total_steps = self.timetable.total_steps
         self.batches = Batches(self.photos.labels, config.batch_size, config.seed, balanced=config.class_balanced)
         self.feed = Feed(self.photos, self.batches.at, device)
         self.train_step = TrainStep(network, config, device, ranks)
         self.network, self.average = self.train_step.network, self.train_step.average
         self.optimizer = self.train_step.optimizer
-        self.steps_per_epoch = max(len(self.photos) // config.batch_size, 1)
-        self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
         self.step = 0
         self.selection = Selection(config, self.average.network.state_dict())
         if found is not None:
             self._go_on(found)
         elif resume:
             say(f"{out}: no checkpoint yet, starting from the beginning")
-
-    @property
-    def epoch(self) -> float:
-        """Passes done, with a fraction."""
-        return self.step / self.steps_per_epoch
 
     def run(self, ends_at: float | None = None, checkpoint_every_s: float = CHECKPOINT_EVERY_S) -> bool:
         """Train until the steps are done or accuracy has not risen for `patience` validations (train/selection.py).
@@ -135,7 +130,7 @@ class Trainer:
         """
         self.train_step.speed_up()
         log = MetricsLog(self.out, self.step, writes=self.ranks.first)
-        every = max(round(self.config.validation.every_epochs * self.steps_per_epoch), 1)
+        every = max(round(self.config.validation.every_epochs * self.timetable.steps_per_epoch), 1)
         saved_at = time.monotonic()
         with stop_request() as request, progress("training", self.total_steps) as report:
             while self.step < self.total_steps and not self.selection.exhausted:
@@ -213,7 +208,7 @@ class Trainer:
 
     def _logged_step(self, log: MetricsLog, report: Report) -> None:
         started = time.monotonic()
-        epoch, phase = self.epoch, phase_at(self.config, self.epoch)
+        epoch, phase = self.timetable.epoch(self.step), self.timetable.phase(self.step)
         figures = self._step(phase)
         self.step += 1
         speed = self.config.batch_size / (time.monotonic() - started)
@@ -242,9 +237,10 @@ class Trainer:
         validation = self._measure(self.train_step.averaged_passes(), self.config.validation.photos)
         weights = sum(float(weight.double().sum()) for weight in self.average.network.parameters())
         self.ranks.assert_equal([weights, *validation.flat().values()], "the weights and their validation")
-        log.add(self.step, self.epoch, **validation.flat())
-        say(f"epoch {self.epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
-        full = phase_at(self.config, self.epoch).full_strength
+        epoch = self.timetable.epoch(self.step)
+        log.add(self.step, epoch, **validation.flat())
+        say(f"epoch {epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
+        full = self.timetable.phase(self.step - 1).full_strength  # of the step just done
         self.selection.see(validation, self.average.network.state_dict(), full_strength=full)
 
     def _measure(

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from model.errors import ConfigError
 from train.config import LossConfig, OptimizerConfig, SpatialConfig, TrainConfig
 
 
@@ -18,6 +19,29 @@ class Phase:
     """Share in [0, 1] of the maps' full span."""
     full_strength: bool
     """Whether maps and ball have their full size."""
+
+
+class Timetable:
+    """The steps of a run on so many photos, counted from 0."""
+
+    def __init__(self, config: TrainConfig, photos: int) -> None:
+        """Raises ConfigError where no step has full strength: a bundle would name a loss and maps that it never saw."""
+        self.config = config
+        self.steps_per_epoch = max(photos // config.batch_size, 1)
+        self.total_steps = max(round(config.epochs * self.steps_per_epoch), 1)
+        if not self.phase(self.total_steps - 1).full_strength:
+            raise ConfigError(
+                f"epochs = {config.epochs:g} of {photos} photos end before a step at full strength; lower "
+                "loss.natural_epochs, loss.epsilon_warmup_epochs or spatial.warmup_epochs"
+            )
+
+    def epoch(self, step: int) -> float:
+        """Passes done before a step, with a fraction."""
+        return step / self.steps_per_epoch
+
+    def phase(self, step: int) -> Phase:
+        """The settings of a step."""
+        return phase_at(self.config, self.epoch(step))
 
 
 def phase_at(config: TrainConfig, epoch: float) -> Phase:

@@ -74,7 +74,7 @@ def before(name: str, number: int, patch: pytest.MonkeyPatch, litter: Path | Non
         ("train.loop.validate", 1),
         ("train.checkpoint.replace_file", 1),
         ("train.checkpoint.replace_file", 2),
-        ("train.loop.phase_at", 6),
+        ("train.schedule.phase_at", 6),
         ("train.loop.save_bundle", 1),
         ("model.bundle.replace_file", 2),
         ("train.loop.draw_curves", 1),

@@ -337,6 +337,14 @@ def test_a_release_that_changes_a_label_is_refused(finished, tiny_photos, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_validation_is_of_the_step_before_it(tiny_photos, tmp_path, monkeypatch):
+    """Full strength begins with the fifth step: the validation after the fourth has seen none of it."""
+    seen = []
+    monkeypatch.setattr("train.selection.Selection.see", lambda *_, full_strength: seen.append(full_strength))
+    train(run_config(epochs=2), tiny_photos, tmp_path)
+    assert seen == [False, True]
+
+
 def test_early_stop_keeps_the_best_weights(tiny_photos, tmp_path, monkeypatch):
     """With a measure that only falls the run stops after `patience` and releases the first weights."""
     real = loop.Trainer._measure

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from train.config import parse_config
-from train.schedule import phase_at
+from model.errors import ConfigError
+from train.config import TrainConfig, parse_config
+from train.schedule import Timetable, phase_at
 from train.selection import Selection
 from train.validation import Accuracy, Validation
 
@@ -61,3 +62,30 @@ def test_full_strength_is_that_of_maps_and_ball_together(kind, maps, ball, full)
     loss = {"kind": kind, "epsilon_warmup_epochs": ball}
     config = parse_config({"epochs": 4, "loss": loss, "spatial": {"warmup_epochs": maps}}, "test")
     assert [epoch for epoch in range(4) if phase_at(config, epoch).full_strength] == full
+
+
+@pytest.mark.parametrize(
+    ("epochs", "natural", "ball", "maps", "full_from"),
+    [(2, 1, 0.5, 0, 6), (2, 0, 0, 1.75, 7), (2, 1.25, 0.5, 1, 7), (0.25, 0, 0, 0, 0)],
+)
+def test_a_run_takes_steps_at_full_strength(epochs, natural, ball, maps, full_from):
+    """Of four steps an epoch."""
+    table = Timetable(rising(epochs, natural, ball, maps), 35)
+    strength = [table.phase(step).full_strength for step in range(table.total_steps)]
+    assert strength == [step >= full_from for step in range(round(4 * epochs))]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "natural", "ball", "maps"), [(2, 1.9, 0, 0), (2, 1.25, 0.6, 0), (2, 0, 0, 1.8), (0.25, 0.1, 0, 0)]
+)
+def test_a_run_that_would_end_before_its_full_strength_is_refused(epochs, natural, ball, maps):
+    """Of real numbers the rises end before the run does, but after its last step has begun."""
+    config = rising(epochs, natural, ball, maps)
+    with pytest.raises(ConfigError, match=r"^epochs = .* of 35 photos end before .* lower loss.natural_epochs, .*"):
+        Timetable(config, 35)
+
+
+def rising(epochs: float, natural: float, ball: float, maps: float) -> TrainConfig:
+    loss = {"natural_epochs": natural, "epsilon_warmup_epochs": ball}
+    table = {"epochs": epochs, "batch_size": 8, "loss": loss, "spatial": {"warmup_epochs": maps}}
+    return parse_config(table, "test")
