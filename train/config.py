@@ -140,7 +140,7 @@ class OptimizerConfig(Section):
 
     name: Literal["sgd", "adamw"] = "adamw"
     """SGD with momentum, or AdamW."""
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, ge=1e-9)
     """Peak learning rate."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD."""
@@ -152,12 +152,19 @@ class OptimizerConfig(Section):
     """Cosine to zero, one cycle (rise over a quarter, then cosine), or a tenth at each of `decay_epochs`."""
     warmup_epochs: float = Field(default=0.2, ge=0)
     """Epochs of linear rise of the rate from zero; `one_cycle` has its own."""
-    decay_epochs: tuple[float, ...] = ()
-    """Of the schedule `steps`: epochs, counted from 0, from which the rate is a tenth of the one before."""
-    clip_norm: float = Field(default=5.0, gt=0)
+    decay_epochs: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Of the schedule `steps` alone: epochs, counted from 0, from which the rate is a tenth of the one before."""
+    clip_norm: float = Field(default=5.0, ge=1e-6)
     """Largest norm of the gradient."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     """Decay of the moving average of the weights that is validated and released; 0 turns it off."""
+
+    @model_validator(mode="after")
+    def _decays(self) -> Self:
+        if (self.schedule == "steps") != bool(self.decay_epochs):
+            given = f'schedule = "{self.schedule}" with decay_epochs = {list(self.decay_epochs)}'
+            raise ValueError(f'{given}: "steps" needs some, the others take none')
+        return self
 
 
 class ValidationConfig(Section):
@@ -167,7 +174,7 @@ class ValidationConfig(Section):
     """Epochs between two validations."""
     photos: int = Field(default=200, ge=2)
     """Photos attacked at each, as many of each class as can be; clean accuracy and the final table take all."""
-    perturb_steps: int = Field(default=10, ge=1)
+    perturb_steps: int = Field(default=10, ge=1, le=1000)
     """Steps of the PGD that measures robust accuracy (cross-entropy, random start, epsilon and norm of the loss)."""
     patience: int = Field(default=5, ge=1)
     """Stop after this many validations without a better robust accuracy, of plain cross-entropy natural accuracy; never
@@ -224,7 +231,9 @@ class TrainConfig(Section):
         for name in self.classes:
             if name in ("", ".", "..", "abstain") or "/" in name or "\\" in name:
                 raise ValueError(f"classes: {name!r} cannot name a folder of photos and an answer")
-        self._reaches_full_strength()
+        self._ends_after_its_phases()
+        if self.stored_size < self.input_size:
+            raise ValueError(f"cache_size = {self.stored_size} is smaller than input_size = {self.input_size}")
         widest = sqrt(3) * self.input_size / 4
         if self.loss.distance == "l_2" and self.loss.epsilon > widest:
             raise ValueError(
@@ -240,13 +249,18 @@ class TrainConfig(Section):
             raise ValueError("weights and start_from cannot both be given")
         return self
 
-    def _reaches_full_strength(self) -> None:
-        """Else the bundle would name a loss and maps that the run never saw."""
-        ball, epochs = self.loss.natural_epochs + self.loss.epsilon_warmup_epochs, f"epochs = {self.epochs:g}"
-        if self.loss.kind != "natural" and ball >= self.epochs:
-            raise ValueError(f"loss.natural_epochs + loss.epsilon_warmup_epochs = {ball:g} must be less than {epochs}")
-        if self.spatial.warmup_epochs >= self.epochs:
-            raise ValueError(f"spatial.warmup_epochs = {self.spatial.warmup_epochs:g} must be less than {epochs}")
+    def _ends_after_its_phases(self) -> None:
+        """Else the bundle would name a loss, maps and a rate that the run never saw."""
+        lengths = {"spatial.warmup_epochs": self.spatial.warmup_epochs}
+        if self.loss.kind != "natural":
+            ball = self.loss.natural_epochs + self.loss.epsilon_warmup_epochs
+            lengths["loss.natural_epochs + loss.epsilon_warmup_epochs"] = ball
+        if self.optimizer.schedule != "one_cycle":
+            lengths["optimizer.warmup_epochs"] = self.optimizer.warmup_epochs
+        lengths["optimizer.decay_epochs"] = max(self.optimizer.decay_epochs, default=0)
+        for key, length in lengths.items():
+            if length >= self.epochs:
+                raise ValueError(f"{key} = {length:g} must be less than epochs = {self.epochs:g}")
 
     @property
     def stored_size(self) -> int:

@@ -72,9 +72,9 @@ def _ramp(epoch: float, length: float, least: float) -> float:
 
 
 def _rate_share(optimizer: OptimizerConfig, epoch: float, epochs: float) -> float:
-    warmup = epochs / 4 if optimizer.schedule == "one_cycle" else min(optimizer.warmup_epochs, epochs)
+    warmup = epochs / 4 if optimizer.schedule == "one_cycle" else optimizer.warmup_epochs
     if epoch < warmup:
         return max(epoch / warmup, 1e-3)
     if optimizer.schedule == "steps":
         return 0.1 ** sum(epoch >= decay for decay in optimizer.decay_epochs)
-    return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1e-9)))
+    return 0.5 * (1 + math.cos(math.pi * (epoch - warmup) / (epochs - warmup)))

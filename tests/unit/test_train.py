@@ -329,6 +329,10 @@ def test_average_follows_the_weights_and_forgets_the_start():
     torch.testing.assert_close(average.network.weight, torch.ones(2, 2), atol=1e-4, rtol=0)
 
 
+def steps(*decay_epochs: float) -> dict[str, Any]:
+    return {"epochs": 9, "optimizer": {"schedule": "steps", "decay_epochs": decay_epochs}}
+
+
 def test_accuracy_at_80_leaves_out_the_least_confident():
     logits = torch.tensor([[3.0, 0], [0, 4.0], [5.0, 0], [0, 2.0], [1.0, 0]])
     y = torch.tensor([0, 1, 0, 1, 1])  # the last is wrong, and the least confident
@@ -351,6 +355,16 @@ def test_accuracy_at_80_leaves_out_the_least_confident():
         ),
         ({"epochs": 3, "loss": {"natural_epochs": 2, "epsilon_warmup_epochs": 1}}, "= 3 must be less than epochs = 3"),
         ({"epochs": 1, "spatial": {"warmup_epochs": 2}}, "spatial.warmup_epochs = 2 must be less than epochs = 1"),
+        ({"epochs": 3, "optimizer": {"warmup_epochs": 3}}, "optimizer.warmup_epochs = 3 must be less than epochs = 3"),
+        ({"epochs": 0.1}, "optimizer.warmup_epochs = 0.2 must be less than epochs = 0.1"),
+        (steps(2, 9), "optimizer.decay_epochs = 9 must be less than epochs = 9"),
+        (steps(-1, 2), "optimizer.decay_epochs.0: "),
+        (steps(), r'optimizer: schedule = "steps" with decay_epochs = \[\]: "steps" needs some'),
+        ({"epochs": 9, "optimizer": {"decay_epochs": [2]}}, r'schedule = "cosine" with decay_epochs = \[2.0\]: '),
+        ({"epochs": 1, "optimizer": {"learning_rate": 1e-300}}, "optimizer.learning_rate: "),
+        ({"epochs": 1, "optimizer": {"clip_norm": 1e-300}}, "optimizer.clip_norm: "),
+        ({"epochs": 1, "validation": {"perturb_steps": 10**9}}, "validation.perturb_steps: "),
+        ({"epochs": 1, "cache_size": 200}, "cache_size = 200 is smaller than input_size = 224"),
         ({"epochs": 1, "classes": ["abstain", "bird"]}, "classes: 'abstain' cannot name"),
         ({"epochs": 1, "classes": ["../x", "bird"]}, "classes: '../x' cannot name"),
         ({"epochs": 1, "seed": 10**30}, "seed: "),

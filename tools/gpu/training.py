@@ -80,6 +80,7 @@ def fitted(table: dict[str, Any], natural_s: float, robust_s: float, steps: int,
     for section, name in LENGTHS:
         table[section][name] = round(table[section][name] * factor, 3)
     table["epochs"] = max(round(table["epochs"] * factor, 3), 2 / steps)
+    table["optimizer"]["warmup_epochs"] = min(table["optimizer"]["warmup_epochs"], table["epochs"] / 2)
     every = table["validation"]["every_epochs"]
     table["validation"]["every_epochs"] = min(max(every * min(factor, 1), 0.5), table["epochs"])
     return table
