@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from model.errors import DataError, TrainingError
 from model.files import replace_file
+from train.provenance import Leg
 
 FILE = "checkpoint.pt"
 DIGEST_BYTES = hashlib.sha256().digest_size
@@ -32,6 +34,8 @@ class Checkpoint:
     """Of the configuration and the data; another run's checkpoint is refused."""
     start_sha256: str | None = None
     """Of the weights that the run began from, where they were a bundle's."""
+    legs: Sequence[Leg] = ()
+    """With which learning_rate and beta it came so far; none in a checkpoint of an older version."""
 
 
 def save_checkpoint(out: Path, checkpoint: Checkpoint) -> None:

@@ -21,7 +21,7 @@ from train.config import TrainConfig
 from train.feed import Feed
 from train.folder import held_folder
 from train.pretrained import imagenet_weights
-from train.provenance import fingerprint, provenance, start_sha256
+from train.provenance import fingerprint, legs_of, provenance, start_sha256
 from train.ranks import ALONE, Ranks, joined, own_device
 from train.schedule import Phase, Timetable
 from train.selection import Selection
@@ -115,7 +115,7 @@ class Trainer:
         self.train_step = TrainStep(network, config, device, ranks)
         self.network, self.average = self.train_step.network, self.train_step.average
         self.optimizer = self.train_step.optimizer
-        self.step = 0
+        self.step, self.legs = 0, legs_of((), 0, config)
         self.selection = Selection(config, self.average.network.state_dict())
         if found is not None:
             self._go_on(found)
@@ -177,7 +177,7 @@ class Trainer:
             input_size=self.config.input_size,
             abstain_below=calibrate(logits, self.config.coverage),
             coverage=self.config.coverage,
-            training=provenance(self.config, self.start_sha256, self.photos, self.val, self.step),
+            training=provenance(self.config, self.start_sha256, self.photos, self.val, self.step, self.legs),
             metrics={"val": {**validation.flat(), "photos": validation.photos, "attacked": validation.attacked}},
         )
         save_bundle(self.out, network, metadata)
@@ -196,7 +196,7 @@ class Trainer:
         self.network.load_state_dict(found.network)
         self.average.network.load_state_dict(found.average)
         self.optimizer.load_state_dict(found.optimizer)
-        self.step = found.step
+        self.step, self.legs = found.step, legs_of(found.legs, found.step, self.config)
         kept = self.selection
         kept.best, kept.best_score, kept.stale = found.best, found.best_score, found.stale
 
@@ -269,6 +269,7 @@ class Trainer:
             stale=self.selection.stale,
             fingerprint=self.fingerprint,
             start_sha256=self.start_sha256,
+            legs=self.legs,
         )
 
 

@@ -51,6 +51,7 @@ def test_a_run_learns_and_leaves_a_bundle_metrics_and_curves(finished):
     assert classifier.input_size == 32
     assert classifier.metadata.training["data"]["train"]["bird"] == 16
     assert len(classifier.metadata.training["data"]["train"]["sha256"]) == 64
+    assert "legs" not in classifier.metadata.training, "it had one configuration"
     assert classifier.metadata.metrics["val"]["natural_at_100"] == pytest.approx(validation.natural.at_100, abs=1e-4)
     logged = [json.loads(line) for line in lines(out)]
     assert {"loss", "loss_robust", "natural", "robust", "images_per_s"} <= set().union(*logged)
@@ -100,6 +101,10 @@ def test_a_run_goes_on_with_a_lower_rate_and_without_what_it_began_from(finished
     assert read_metadata(tmp_path / "out").training["start_from"] == begun
     rates = [entry["learning_rate"] for entry in figures(tmp_path / "out") if "learning_rate" in entry]
     assert rates[-1] <= 1e-5
+    assert read_metadata(tmp_path / "out").training["legs"] == [
+        {"from_step": 0, "learning_rate": 1e-3, "beta": 6.0},
+        {"from_step": 1, "learning_rate": 1e-5, "beta": 6.0},
+    ]
 
 
 def test_killed_and_resumed_it_ends_with_the_same_bits(finished, tiny_photos, tmp_path):

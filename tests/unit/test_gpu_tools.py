@@ -177,13 +177,16 @@ def test_a_travelled_checkpoint_keeps_the_average_and_the_size_of_steps(tmp_path
     network(torch.rand(4, 3, 32, 32)).square().sum().backward()
     optimizer.step()
     weights = network.state_dict()
-    save_checkpoint(tmp_path, Checkpoint(7, weights, weights, optimizer.state_dict(), weights, 0.5, 2, "print"))
+    legs = [(0, 1e-3, 6.0), (5, 1e-4, 6.0)]
+    state = optimizer.state_dict()
+    save_checkpoint(tmp_path, Checkpoint(7, weights, weights, state, weights, 0.5, 2, "print", legs=legs))
     shrink(tmp_path, tmp_path / "compact")
     assert (tmp_path / "compact").stat().st_size < 0.25 * (tmp_path / "checkpoint.pt").stat().st_size
     assert grow(tmp_path / "compact", tmp_path / "there") == 7
     assert (tmp_path / "there" / "run.json").read_text() == '{"epochs": 1}'
     found = load_checkpoint(tmp_path / "there", "print")
     assert found is not None
+    assert found.legs == legs
     for name, tensor in weights.items():
         torch.testing.assert_close(found.network[name], tensor, rtol=1e-3, atol=1e-6)
         assert torch.equal(found.average[name], found.network[name])

@@ -23,6 +23,7 @@ def shrink(run: Path, out: Path) -> None:
         "step": whole.step,
         "fingerprint": whole.fingerprint,
         "start_sha256": whole.start_sha256,
+        "legs": whole.legs,
         "config": (run / "run.json").read_text(),
         "average": {name: _halved(tensor) for name, tensor in whole.average.items()},
         "groups": whole.optimizer["param_groups"],
@@ -52,6 +53,7 @@ def grow(file: Path, run: Path) -> int:
         stale=0,
         fingerprint=compact["fingerprint"],
         start_sha256=compact["start_sha256"],
+        legs=compact.get("legs", ()),
     )
     save_checkpoint(run, checkpoint)
     return checkpoint.step
