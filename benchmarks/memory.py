@@ -70,8 +70,6 @@ epochs = {epochs}
 batch_size = {options.batch}
 input_size = {options.size}
 threads = {options.threads}
-[optimizer]
-warmup_epochs = 0
 [validation]
 photos = 16
 perturb_steps = 2

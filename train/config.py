@@ -255,7 +255,8 @@ class TrainConfig(Section):
         if self.loss.kind != "natural":
             ball = self.loss.natural_epochs + self.loss.epsilon_warmup_epochs
             lengths["loss.natural_epochs + loss.epsilon_warmup_epochs"] = ball
-        if self.optimizer.schedule != "one_cycle":
+        asked = "warmup_epochs" in self.optimizer.model_fields_set  # the default is no reason to refuse a short run
+        if asked and self.optimizer.schedule != "one_cycle":
             lengths["optimizer.warmup_epochs"] = self.optimizer.warmup_epochs
         lengths["optimizer.decay_epochs"] = max(self.optimizer.decay_epochs, default=0)
         for key, length in lengths.items():

@@ -356,7 +356,6 @@ def test_accuracy_at_80_leaves_out_the_least_confident():
         ({"epochs": 3, "loss": {"natural_epochs": 2, "epsilon_warmup_epochs": 1}}, "= 3 must be less than epochs = 3"),
         ({"epochs": 1, "spatial": {"warmup_epochs": 2}}, "spatial.warmup_epochs = 2 must be less than epochs = 1"),
         ({"epochs": 3, "optimizer": {"warmup_epochs": 3}}, "optimizer.warmup_epochs = 3 must be less than epochs = 3"),
-        ({"epochs": 0.1}, "optimizer.warmup_epochs = 0.2 must be less than epochs = 0.1"),
         (steps(2, 9), "optimizer.decay_epochs = 9 must be less than epochs = 9"),
         (steps(-1, 2), "optimizer.decay_epochs.0: "),
         (steps(), r'optimizer: schedule = "steps" with decay_epochs = \[\]: "steps" needs some'),
@@ -385,6 +384,13 @@ def test_a_bad_configuration_is_one_line_with_the_key(table, said):
         parse_config(table, "run.toml")
     assert str(error.value).startswith("run.toml: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_run_shorter_than_the_default_warm_up_rises_to_its_end():
+    config = parse_config({"epochs": 0.1}, "run.toml")
+    rates = [phase_at(config, epoch).learning_rate for epoch in (0.0, 0.05, 0.1)]
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(config.optimizer.learning_rate / 2)
 
 
 def test_a_recipe_is_meant_by_its_bare_name_alone(tmp_path, monkeypatch):
