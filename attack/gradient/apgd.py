@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attack.draws import Draws
 from attack.gradient.balls import Norm, gradient_of, project, random_point, steepest
-from attack.gradient.objective import Attacked, Model, keep_stronger, objective
+from attack.gradient.objective import Attacked, Model, comparable, keep_stronger, objective
 
 MOMENTUM = 0.75
 PROGRESS = 0.75
@@ -101,7 +101,7 @@ class _Ascent:
         logits = self.model(point)
         values = objective(logits, self.y, self.abstain_below)
         by_class = self.settings.loss == "cross_entropy"
-        loss = F.cross_entropy(logits, self.y, reduction="none") if by_class else values
+        loss = comparable(F.cross_entropy(logits, self.y, reduction="none")) if by_class else values
         gradient = gradient_of(loss, point)
         return loss.detach(), gradient, keep_stronger(best, point.detach(), values.detach())
 

@@ -51,6 +51,6 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
 
 
 def gradient_of(values: Tensor, x: Tensor) -> Tensor:
-    """The gradient in `x` of the sum of (N,) `values`: each picture's own gradient."""
+    """The gradient in `x` of the sum of (N,) `values`: each picture's own gradient; 0 where it is not finite."""
     (gradient,) = torch.autograd.grad(values.sum(), x)
-    return gradient
+    return gradient.nan_to_num(0, 0, 0)

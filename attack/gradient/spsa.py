@@ -15,6 +15,8 @@ from attack.gradient.objective import split
 Task = Generator[Tensor, Tensor, Tensor]
 """Yields (M, 3, H, W) pictures, receives (M, 2) logits, returns the (3, H, W) result."""
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-9
+LARGEST = 1e18
+"""Of a margin that is evidence: the square of a larger one is not finite."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def spsa(x: Tensor, y: int, generator: torch.Generator, settings: SPSA | None = 
 
     As the kit: a random start in the ball, samples that are not clipped to [0, 1], each step projected onto the ball
     and onto [0, 1]. The check for the stop travels with the samples of the next step; what it lets through is the same.
+    A pair with a margin that is not finite says nothing of the gradient, and is left out of the estimate.
     """
     settings = settings or SPSA()
     start = torch.rand(x.shape, generator=generator, device=x.device) * 2 - 1
@@ -54,7 +57,9 @@ def spsa(x: Tensor, y: int, generator: torch.Generator, settings: SPSA | None = 
         margins = _margins(logits, y)
         if step > 1 and margins[-1] < settings.stop_below:
             return point
-        estimate = (margins[:-1].view(2, -1, 1, 1, 1) * torch.stack([signs, -signs])).mean(dim=(0, 1))
+        pairs = margins[:-1].view(2, -1, 1, 1, 1)
+        pairs = pairs.where((pairs.abs() < LARGEST).all(dim=0), 0)
+        estimate = (pairs * torch.stack([signs, -signs])).mean(dim=(0, 1))
         mean = BETA_1 * mean + (1 - BETA_1) * estimate
         square = BETA_2 * square + (1 - BETA_2) * estimate**2
         direction = (mean / (1 - BETA_1**step)) / ((square / (1 - BETA_2**step)).sqrt() + ADAM_EPSILON)

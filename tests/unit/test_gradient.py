@@ -239,6 +239,67 @@ def test_gradients_of_zero_do_no_harm():
     assert torch.isfinite(pgd(flat, x, torch.tensor([0]), [0], PGD("l_2", 1.0, 3)).x).all()
 
 
+class Sickly(Linear):
+    """Answers every `nth` time it is asked with no number, and notes whether what it is shown is one."""
+
+    def __init__(self, nth, start=0):
+        super().__init__()
+        self.nth, self.asked, self.finite = nth, start, True
+
+    def __call__(self, x):
+        self.asked += 1
+        self.finite &= bool(x.isfinite().all())
+        logits = super().__call__(x)
+        return logits * torch.nan if self.asked % self.nth == 0 else logits
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda *a: pgd(*a, PGD(steps=40)),
+        lambda *a: apgd(*a, APGD(steps=40)),
+        lambda *a: apgd(*a, APGD(steps=40, loss="cross_entropy")),
+        lambda *a: square(*a, Square(queries=1000)),
+    ],
+)
+@pytest.mark.parametrize("start", [0, 6])  # 6: the first answer is no number
+def test_an_answer_that_is_not_finite_does_not_end_a_search(attack, start, x, y):
+    sickly = Sickly(7, start)
+    found = attack(sickly, x, y, SEEDS)
+    clean, worst = objective(Linear()(x), y), worst_l_inf(Linear(), x, y)
+    assert sickly.finite
+    assert bool(((found.objective - clean) / (worst - clean) > 0.7).all())
+    assert in_ball(found.x, x, EPSILON, "l_inf")
+
+
+@pytest.mark.parametrize("attack", [lambda *a: pgd(*a, PGD("l_2", 0.3)), lambda *a: apgd(*a, APGD("l_2", 0.3))])
+def test_a_gradient_that_is_not_finite_moves_nothing(attack, x, y):
+    sickly = Sickly(7)
+    found = attack(sickly, x, y, SEEDS)
+    assert sickly.finite
+    assert in_ball(found.x, x, 0.3, "l_2")
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, 3e38])
+def test_spsa_goes_on_without_the_answers_that_are_not_finite(broken, x, y):
+    """One of the samples, one of another pair's halves and, now and then, the point itself."""
+
+    class Broken(Linear):
+        def __call__(self, x):
+            assert x.isfinite().all()
+            logits = super().__call__(x)
+            logits[3, 0], logits[41] = broken, torch.tensor([-broken, broken])
+            if self.pictures % (65 * 7) == 0:
+                logits[-1] = torch.nan
+            return logits
+
+    model = Broken()
+    found = spsa_result(model, x, y, SPSA(stop_below=-1000), batch=1)
+    clean, worst = objective(Linear()(x), y), worst_l_inf(Linear(), x, y)
+    assert bool(((objective(Linear()(found), y) - clean) / (worst - clean) > 0.9).all())
+    assert in_ball(found, x, EPSILON, "l_inf")
+
+
 def test_the_pool_fills_batches_and_starts_the_next_task_when_one_ends():
     sizes, started = [], []
 
