@@ -244,20 +244,28 @@ class Planned:
 
 
 def plan(photos: Sequence[Photo], profile: Profile, names: Sequence[str] | None, size: int) -> list[Planned]:
-    """Which rows run on which photos, for pictures of side `size`. A name may end in `:N`, for N photos.
+    """Which rows run on which photos, for pictures of side `size`. A name may end in `:N`, for N photos."""
+    asked = asked_for(names or (WARM_UP if profile == "full" else tuple(SHORT)))
+    mosts = {name: count or min(_limits(name, profile, size), default=len(photos)) for name, count in asked.items()}
+    return [Planned(name, ROWS[name], list(photos[:most])) for name, most in mosts.items()]
 
-    Raises ConfigError for a name that is no attack and a number that is none.
+
+def asked_for(names: Sequence[str]) -> dict[str, int | None]:
+    """The rows' names and the numbers of photos; without `:N` no number.
+
+    Raises ConfigError for a name that is no attack, one that comes twice, and a number that is none.
     """
-    planned: dict[str, Planned] = {}
-    for asked in names or (WARM_UP if profile == "full" else SHORT):
-        name, count = asked_for(asked)
-        most = count or min(_limits(name, profile, size), default=len(photos))
-        planned.setdefault(name, Planned(name, ROWS[name], list(photos[:most])))
-    return list(planned.values())
+    asked: dict[str, int | None] = {}
+    for text in names:
+        name, count = _parsed(text)
+        if name in asked:
+            raise ConfigError(f"--attacks names {name} twice; give it once, as {name} or {name}:N")
+        asked[name] = count
+    return asked
 
 
-def asked_for(text: str) -> tuple[str, int | None]:
-    """`spatial:100` -> the row's name and the number of photos; without `:N` no number. Raises ConfigError."""
+def _parsed(text: str) -> tuple[str, int | None]:
+    """`spatial:100` -> the row's name and the number of photos."""
     name, colon, count = text.partition(":")
     if name not in ROWS:
         raise ConfigError(f"no attack is called {name!r}; there are {', '.join(ROWS)}")

@@ -47,8 +47,7 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
 
     photos = all_photos(Path(settings.images), settings.seed)
     chosen = photos[: settings.limit]
-    for name in settings.attacks or ():
-        asked_for(name)  # a slip of the pen should not wait for the model to load
+    asked_for(settings.attacks or ())  # a slip of the pen should not wait for the model to load
     if beside is not None:
         read_report(beside)  # nor a wrong path until the page is made
     out.mkdir(parents=True, exist_ok=True)

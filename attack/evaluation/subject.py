@@ -32,6 +32,8 @@ from model.labels import ABSTAIN, CLASSES
 from model.pixels import Pixels
 
 VOTES: Final = {CLASSES[0]: (1.0, 0.0), CLASSES[1]: (0.0, 1.0), ABSTAIN: (0.0, 0.0)}
+OURS: Final = ("attack", "model", "server", "trades_bob", "train")
+"""Modules of the project that are imported before anyone else's."""
 CPU_PIXELS_PER_BATCH: Final = 32 * 224 * 224 // 2
 GPU_PIXELS_PER_BATCH: Final = 1024 * 224 * 224
 MAX_CPU_BATCH: Final = 64
@@ -149,10 +151,10 @@ class CallableSubject(Subject):
         self.function = find_callable(name)
 
     def _answer(self, x: Tensor) -> Tensor:
-        pictures = np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy(), dtype=np.float32)
+        pictures = np.array(x.permute(0, 2, 3, 1).numpy(), dtype=np.float32, order="C")  # its own, to write to
         try:
             logits = np.asarray(self.function(pictures))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"{self.reference}: raised {type(error).__name__}: {error}") from error
         if logits.shape != (len(x), 2) or logits.dtype.kind != "f":
             found = f"{logits.dtype} {logits.shape}"
@@ -210,12 +212,20 @@ def find_callable(name: str) -> Callable[[npt.NDArray[np.float32]], Any]:
     try:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
-        raise ConfigError(f"--callable {name!r}: {error}; run this in the module's folder") from error
-    except Exception as error:  # the module's own
+        where = _taken(module_name) or "run this in the module's folder"
+        raise ConfigError(f"--callable {name!r}: {error}; {where}") from error
+    except (Exception, SystemExit) as error:  # the module's own
         raise ConfigError(f"--callable {name!r}: importing it raised {type(error).__name__}: {error}") from error
     for part in function_name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise ConfigError(f"--callable {name!r}: {module_name} has no function {function_name}")
+        where = f"; {taken}" if (taken := _taken(module_name)) else ""
+        raise ConfigError(f"--callable {name!r}: {module_name} has no function {function_name}{where}")
     function: Callable[[npt.NDArray[np.float32]], Any] = found
     return function
+
+
+def _taken(module_name: str) -> str | None:
+    """What to do where a module has the name of one of the project's own, which is found in its place."""
+    first = module_name.partition(".")[0]
+    return f"trades-bob has a module {first} of its own: rename yours" if first in OURS else None

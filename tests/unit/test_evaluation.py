@@ -482,7 +482,9 @@ def test_a_callable_is_asked_with_the_kits_signature(defence):
         ("my_defence", "MODULE:FUNCTION"),
         ("no_such_module:f", "no_such_module"),
         ("my_defence:missing", "has no function missing"),
-        ("my_defence:number", "has no function number"),
+        ("my_defence:number", "has no function number$"),
+        ("model:logits", "model has no function logits; trades-bob has a module model of its own: rename yours"),
+        ("attack.mine:logits", "'attack.mine'; trades-bob has a module attack of its own"),
     ],
 )
 def test_a_callable_that_is_none_is_one_line(defence, name, words):
@@ -492,9 +494,13 @@ def test_a_callable_that_is_none_is_one_line(defence, name, words):
 
 def test_a_module_that_fails_is_one_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "half_written.py").write_text("def logits(x:\n")
-    with pytest.raises(ConfigError, match="'half_written:logits': importing it raised SyntaxError"):
-        find_callable("half_written:logits")
+    for name, text, words in (
+        ("half_written", "def logits(x:\n", "SyntaxError"),
+        ("a_script", "exit(0)", "SystemExit"),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+        with pytest.raises(ConfigError, match=f"'{name}:logits': importing it raised {words}"):
+            find_callable(f"{name}:logits")
 
 
 def test_a_callable_that_fails_is_one_line(defence, monkeypatch):
@@ -502,6 +508,27 @@ def test_a_callable_that_fails_is_one_line(defence, monkeypatch):
     monkeypatch.setattr(subject, "function", lambda _: {}["weights"])
     with pytest.raises(ConfigError, match="my_defence:logits: raised KeyError: 'weights'"):
         subject.logits(torch.rand(2, 3, SIDE, SIDE))
+
+
+def test_a_callable_that_ends_the_process_is_one_line(defence, monkeypatch):
+    subject = CallableSubject(defence, SIDE)
+    monkeypatch.setattr(subject, "function", lambda _: sys.exit(0))
+    with pytest.raises(ConfigError, match="my_defence:logits: raised SystemExit: 0"):
+        subject.logits(torch.rand(2, 3, SIDE, SIDE))
+
+
+def _blacken(pictures):
+    pictures[:] = 0
+    return np.zeros((len(pictures), 2))
+
+
+def test_a_callable_may_write_to_what_it_is_given(defence, monkeypatch):
+    subject = CallableSubject(defence, SIDE)
+    pixels = np.full((2, SIDE, SIDE, 3), 102, np.uint8)
+    x = to_tensor(pixels)  # its channels lie last, as the function wants them
+    monkeypatch.setattr(subject, "function", _blacken)
+    subject.logits(x)
+    assert (to_pixels(x) == pixels).all()
 
 
 def test_a_callable_with_other_logits_is_refused(defence):
@@ -584,7 +611,7 @@ def test_the_short_profile_shrinks_as_pictures_grow(photos):
     at_256 = {"clean": 1600, "corruptions": 250, "spatial": 25, "pgd": 25, "spsa": 2, "label-only": 8}
     assert counts(protocol.plan(many, "short", None, 256)) == at_256
     assert counts(protocol.plan(many, "short", ["square"], 64)) == {"square": protocol.SHORT_FOR_OTHERS}
-    assert counts(protocol.plan(photos[:2], "short", ["pgd", "square", "pgd"], 64)) == {"pgd": 2, "square": 2}
+    assert counts(protocol.plan(photos[:2], "short", ["pgd", "square"], 64)) == {"pgd": 2, "square": 2}
 
 
 def test_a_row_may_name_its_photos(photos):
@@ -599,6 +626,11 @@ def test_a_row_may_name_its_photos(photos):
 def test_what_is_no_row_is_refused(photos, asked):
     with pytest.raises(ConfigError, match=r"fgsm|write pgd:N"):
         protocol.plan(photos, "full", ["clean", asked], 64)
+
+
+def test_a_row_that_is_named_twice_is_refused(photos):
+    with pytest.raises(ConfigError, match="names clean twice"):
+        protocol.plan(photos, "full", ["clean:2", "pgd", "clean"], 64)
 
 
 def test_estimates_count_what_a_row_costs(photos):
