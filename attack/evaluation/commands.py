@@ -8,6 +8,8 @@ import typer
 from attack.commands import ENDPOINT_HELP, SURROGATE_HELP
 from model.errors import ConfigError, UserError
 
+ACCURACIES = ("accuracy_at_80", "accuracy_at_100")
+
 
 def evaluate(
     *,
@@ -93,7 +95,7 @@ def _print_table(report: dict[str, Any]) -> None:
     print(f"{'attack':<20} {'photos':>6} {'acc @ 80 %':>11} {'acc @ 100 %':>12} {'errors':>12} {'seconds':>8}")
     for row in report["attacks"]:
         errors = f"{row['errors_at_80']}/{row['covered_at_80']}"
-        at_80, at_100 = 100 * row["accuracy_at_80"], 100 * row["accuracy_at_100"]
-        print(f"{row['name']:<20} {row['n']:>6} {at_80:>11.1f} {at_100:>12.1f} {errors:>12} {row['seconds']:>8.1f}")
+        at_80, at_100 = ("-" if row[key] is None else f"{100 * row[key]:.1f}" for key in ACCURACIES)
+        print(f"{row['name']:<20} {row['n']:>6} {at_80:>11} {at_100:>12} {errors:>12} {row['seconds']:>8.1f}")
     for row in report["left_out"]:
         print(f"{row['name']:<20} left out: {row['reason']}")

@@ -31,7 +31,7 @@ def write_page(out: Path, report: dict[str, Any], results: Mapping[str, Result],
     limit_shots = save_limit_shots(out, results)
     other = None if beside is None else read_report(beside)
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f}"
     page = environment.get_template("page.html.j2").render(
         report=report,
         published=PUBLISHED,

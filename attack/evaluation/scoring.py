@@ -34,9 +34,9 @@ class Score:
     errors: int
 
     @property
-    def accuracy(self) -> float:
-        """Share of right answers among the covered; 1 where nothing is covered: no answer, no mistake."""
-        return 1 - self.errors / self.covered if self.covered else 1.0
+    def accuracy(self) -> float | None:
+        """Share of right answers among the covered; none where nothing is covered."""
+        return 1 - self.errors / self.covered if self.covered else None
 
     @property
     def interval(self) -> Interval:
@@ -57,7 +57,7 @@ class TieAwareScore:
     @property
     def accuracy(self) -> float:
         """The expected share of right answers among the covered."""
-        return 1 - self.errors_expected / self.covered if self.covered else 1.0
+        return 1 - self.errors_expected / self.covered
 
 
 def predict(logits: Logits) -> Labels:

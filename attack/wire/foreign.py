@@ -24,6 +24,7 @@ import re
 import string
 import tomllib
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, Self, Unpack
 
 import httpx
@@ -34,6 +35,7 @@ from attack.wire.client import Connection
 from attack.wire.connection import AsyncConnection, Options
 from attack.wire.messages import IMAGE_TYPES, MAX_SIDE, MIN_SIDE, Info, Picture, raise_for_status
 from attack.wire.spread import spread
+from model.console import say
 from model.errors import ConfigError, RefusedError
 from model.labels import ABSTAIN, CLASSES, LABELS
 from model.pixels import Pixels, load_square
@@ -107,7 +109,7 @@ class Endpoint(_Strict):
     labels: dict[Literal["bicycle", "bird", "abstain"], list[str]] = {name: [name] for name in LABELS}
     """The endpoint's names for each of our labels."""
     other: Literal["abstain", "error"] = ABSTAIN
-    """What a name that is not listed means: neither class, or a mistake in this file."""
+    """What a name that is not listed means: neither class (the first is told on stderr), or a mistake in this file."""
 
     @model_validator(mode="after")
     def _both_classes_named(self) -> Self:
@@ -143,6 +145,8 @@ class ForeignClient(Connection):
         super().__init__(AsyncConnection(endpoint.url, **(defaults | options)))
         self.info = Info(endpoint.input_size, self.max_batch, {})
         self._names = {name: label for label, names in endpoint.labels.items() for name in names}
+        self._first_unlisted = Lock()
+        """Taken, for good, by the first answer that [labels] does not list: that one is told."""
 
     @property
     def described(self) -> str:
@@ -191,6 +195,8 @@ class ForeignClient(Connection):
         name = value if isinstance(value, str) else json.dumps(value)
         if name not in self._names and self.endpoint.other == "error":
             raise RefusedError(f"{self.url}: answered {name[:80]!r}, which the file's [labels] does not list")
+        if name not in self._names and self._first_unlisted.acquire(blocking=False):
+            say(f"{self.url}: answered {name[:80]!r}, which [labels] does not list: names like it count as abstain")
         return self._names.get(name, ABSTAIN)
 
 

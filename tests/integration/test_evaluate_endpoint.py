@@ -100,6 +100,27 @@ bicycle = ["tandem"]
 """
 
 
+def test_names_that_are_not_listed_are_told_and_no_perfect_score(tiny_photos, tmp_path, capfd):
+    """As where a TOML writes `magpie` and the endpoint answers `Magpie`."""
+    with serving(lambda pixels: [name.title() for name in foreign_rule(pixels)], SIDE) as server:
+        (tmp_path / "there.toml").write_text(FOREIGN.format(url=server.url))
+        arguments = ["evaluate", "--endpoint", str(tmp_path / "there.toml"), "--images", str(tiny_photos / "val")]
+        arguments += ["--attacks", "clean,corruptions,label-only:1", "--limit", "2"]
+        app([*arguments, "--out", str(tmp_path / "a")], standalone_mode=False)
+        out, err = capfd.readouterr()
+        app([*arguments, "--out", str(tmp_path / "b"), "--beside", str(tmp_path / "a")], standalone_mode=False)
+    assert err.count("which [labels] does not list") == 1
+    assert "'Magpie'" in err or "'Tandem'" in err
+    report = json.loads((tmp_path / "b" / "report.json").read_text())
+    scores = [(row["covered_at_80"], row["accuracy_at_80"], row["accuracy_at_100"]) for row in report["attacks"]]
+    assert scores == [(0, None, 0.0)] * 4
+    assert out.count(f"{'-':>11} {'0.0':>12}") == 4
+    page = (tmp_path / "b" / "index.html").read_text()
+    assert page.count("<strong>–</strong>") == 4
+    assert page.count("<td>–<small>0 of 0</small></td>") == 4  # the model beside it
+    assert "<strong>100.0" not in page
+
+
 def foreign_rule(pixels: np.ndarray) -> list[str]:
     """`colour_rule` in another endpoint's words."""
     words = {"bird": "magpie", "bicycle": "tandem", ABSTAIN: "neither"}

@@ -92,7 +92,8 @@ def test_a_fixed_threshold_and_answers_agree():
     labels = np.array([0, 1, 1, 0])
     assert scoring.score_at_threshold(logits, labels, 2.0) == scoring.Score(3, 1)
     assert scoring.score_answers(["bicycle", "bird", "abstain", "bird"], labels) == scoring.Score(3, 1)
-    assert scoring.score_answers(["abstain"] * 4, labels).accuracy == 1
+    nothing = scoring.score_answers(["abstain"] * 4, labels)
+    assert (nothing.accuracy, nothing.interval) == (None, (0, 1))
 
 
 @pytest.mark.parametrize(
