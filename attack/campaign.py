@@ -77,7 +77,7 @@ class Campaign:
         return {
             "endpoint": endpoint,
             "attack": self.settings.attack,
-            "parameters": asdict(self.settings),
+            "parameters": asdict(self.settings) | ({} if self.bounded else {"max_l2": None, "spatial": "none"}),
             "seed": self.settings.seed,
             "lattice": LATTICE,
             "input_size": self.oracle.input_size,

@@ -1,4 +1,4 @@
-"""The two charts of an attack's page as SVG: L2 against queries, and the share of photos that still stand.
+"""The charts of an attack's page as SVG: L2 against queries, and the share of photos that still stand.
 
 Q points along the axis of queries (logarithmic), P photos.
 """
@@ -18,17 +18,23 @@ BLUE: Final = "#1f6feb"
 Numbers = npt.NDArray[np.float64]
 
 
-def charts(images: list[dict[str, Any]], max_l2: float, max_queries: int) -> list[Markup]:
-    """L2 against queries (median and quartiles) and survival; none where no photo was attacked."""
+def charts(images: list[dict[str, Any]], max_l2: float | None, max_queries: int) -> list[Markup]:
+    """L2 against queries (median and quartiles) and survival; none where no photo was attacked.
+
+    Without a limit any wrong answer counts, so that there is no distance to show.
+    """
     curves = [image["curve"] for image in images if image["curve"] and image["status"] != "failed"]
     if not curves:
         return []
     queries = np.unique(np.geomspace(1, max(2, max_queries), POINTS).round())
     attacked = [image for image in images if image["status"] in ("adversarial", "robust")]
     nearest = np.array([_nearest(image["curve"], queries) for image in attacked])
+    if max_l2 is None:
+        return [_survival_chart("no wrong answer", queries, np.isinf(nearest).mean(axis=0))]
     with np.errstate(invalid="ignore"):
         quartiles = np.quantile(nearest, [0.25, 0.5, 0.75], axis=0, method="inverted_cdf")
-    return [_distance_chart(queries, quartiles, max_l2), _survival_chart(queries, (nearest > max_l2).mean(axis=0))]
+    survival = _survival_chart("no adversarial within the limit", queries, (nearest > max_l2).mean(axis=0))
+    return [_distance_chart(queries, quartiles, max_l2), survival]
 
 
 def _nearest(curve: list[list[float]], queries: Numbers) -> Numbers:
@@ -51,9 +57,9 @@ def _distance_chart(queries: Numbers, quartiles: Numbers, max_l2: float) -> Mark
     return axes.chart("L2 of the nearest adversarial: median and quartiles", marks)
 
 
-def _survival_chart(queries: Numbers, standing: Numbers) -> Markup:
+def _survival_chart(found: str, queries: Numbers, standing: Numbers) -> Markup:
     axes = _Axes(float(queries[-1]), 1.0)
-    return axes.chart("Share of photos with no adversarial within the limit", [axes.line(queries, standing)])
+    return axes.chart(f"Share of photos with {found}", [axes.line(queries, standing)])
 
 
 @dataclass(frozen=True)

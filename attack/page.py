@@ -23,6 +23,7 @@ def write_page(out: Path, results: dict[str, Any]) -> None:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template("page.html.j2").render(
         results=results,
+        bounded=results["parameters"]["max_l2"] is not None,
         triptychs=triptychs(out, results),
         failed=[image for image in images if image["status"] == "failed"],
         charts=charts(images, results["parameters"]["max_l2"], results["parameters"]["max_queries"]),

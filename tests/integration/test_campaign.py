@@ -434,5 +434,10 @@ def test_unbounded_attacks_ask_what_they_try_and_no_more(attack, pictures, tmp_p
     bicycles = [image for image in results["images"] if image["label"] == "bicycle"]
     most = 776 if attack == "spatial-kit" else 18
     assert all(image["status"] == "robust" and 10 < image["queries"] <= most for image in bicycles)
+    assert (results["parameters"]["max_l2"], results["parameters"]["spatial"]) == (None, "none")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "at whatever distance" in page
+    assert "within the limit" not in page
+    assert "Spatial map" not in page
     if attack == "spatial-kit":  # a black border makes every bright bird dark
         assert results["summary"]["adversarial"] == 3

@@ -371,3 +371,13 @@ def test_charts_are_of_the_numbers(tmp_path: Path):
     half = (14 + 320 - 44) / 2
     assert abs(float(last) - half) < 1  # one of two photos stands at the end
     assert charts([], 2.0, 100) == []
+
+
+def test_without_a_limit_any_wrong_answer_counts_and_no_distance_is_shown():
+    images = [{"curve": [[10, 90.0], [50, 80.0]], "status": "adversarial"}, {"curve": [], "status": "robust"}]
+    (survival,) = charts(images, None, 100)
+    assert "with no wrong answer" in survival
+    points = [tuple(map(float, point.split(","))) for point in survival.split('points="')[1].split('"')[0].split()]
+    half = (14 + 320 - 44) / 2
+    assert {round(y, 1) for x, y in points if x > 300} == {half}  # 10 queries are half of the way to 100
+    assert {y for x, y in points if x < 300} == {14.0}
