@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import hashlib
 import json
 import os
 import stat
@@ -7,8 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from model.errors import UserError
+
+MAX_NAME_BYTES: Final = 200
+"""Of a file's name that is made of another: file systems take 255, and a temporary file's is longer."""
 
 
 @contextmanager
@@ -47,6 +52,16 @@ def replace_file(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def fitting(stem: str, suffix: str) -> str:
+    """`stem + suffix` as a file's name; a stem that is too long for one is cut and ends in a hash of the whole."""
+    whole = os.fsencode(stem)
+    if len(whole) + len(suffix) <= MAX_NAME_BYTES:
+        return stem + suffix
+    digest = hashlib.sha256(whole).hexdigest()[:16]
+    kept = whole[: MAX_NAME_BYTES - len(suffix) - len(digest) - 1].decode(errors="ignore")
+    return f"{kept}-{digest}{suffix}"
 
 
 def write_json(path: Path, value: object) -> None:

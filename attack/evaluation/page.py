@@ -1,7 +1,6 @@
 """The page of an evaluation: one self-contained HTML file with the table, the plots and the pictures."""
 
 import base64
-import io
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,9 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
-from PIL import Image
 
 from attack.evaluation import svg
+from attack.evaluation.at_the_limit import AT_THE_LIMIT, encoded
 from attack.evaluation.published import PUBLISHED
 from attack.evaluation.report import REPORT_VERSION
 from attack.evaluation.session import Result, Shot
@@ -22,13 +21,10 @@ from model.labels import CLASSES
 from model.pixels import Pixels, load_square
 
 TEMPLATES: Final = Path(__file__).parent
-AT_THE_LIMIT: Final = "at_the_limit"
-WEBP_QUALITY: Final = 90
 
 
 def write_page(out: Path, report: dict[str, Any], results: Mapping[str, Result], beside: Path | None = None) -> None:
-    """Write `index.html`, and the pictures at the limit as PNGs for later pages to show beside their own."""
-    limit_shots = save_limit_shots(out, results)
+    """Write `index.html`."""
     other = None if beside is None else read_report(beside)
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f}"
@@ -50,7 +46,7 @@ def write_page(out: Path, report: dict[str, Any], results: Mapping[str, Result],
             for row in report["attacks"]
             if row["name"] in results
         ],
-        pairs=_pairs(limit_shots, beside),
+        pairs=_pairs(results, other, beside),
         command=command_of(report["settings"]),
         classes=CLASSES,
     )
@@ -83,32 +79,21 @@ def command_of(settings: Mapping[str, Any]) -> str:
     return shlex.join([*words, "--out", "DIR"])
 
 
-def save_limit_shots(out: Path, results: Mapping[str, Result]) -> list[Shot]:
-    """Write the walks' pictures at the limit into `out/at_the_limit/`, by the photo's name."""
-    shots = [shot for result in results.values() for shot in result.detail.get(AT_THE_LIMIT, [])]
-    for shot in shots:
-        for kind, pixels in (("before", shot.before), ("after", shot.after)):
-            target = limit_file(out, shot.photo, kind)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(target, _encoded(pixels, "PNG"))
-    return shots
+def _pairs(results: Mapping[str, Result], other: Mapping[str, Any] | None, beside: Path | None) -> list[dict[str, Any]]:
+    """The walks' pictures at the limit, each with the other model's picture of the same row and photo, if there is one.
 
-
-def limit_file(out: Path, photo: str, kind: str) -> Path:
-    """Where such a picture lies: `bird/0001.jpg` -> `at_the_limit/bird-0001.jpg.after.png`."""
-    return out / AT_THE_LIMIT / f"{photo.replace('/', '-')}.{kind}.png"
-
-
-def _pairs(shots: Sequence[Shot], beside: Path | None) -> list[dict[str, Any]]:
-    """The walks' pictures at the limit, each with the other model's picture of the same photo where there is one."""
+    Of the other evaluation's files those that its report lists: what else lies there is of another run.
+    """
+    listed = (other or {}).get(AT_THE_LIMIT, {})
     pairs = []
-    for shot in shots:
-        theirs = (
-            None if beside is None else limit_file(beside if beside.is_dir() else beside.parent, shot.photo, "after")
-        )
-        card = _card(shot)
-        card["theirs"] = _data_url(load_square(theirs, shot.after.shape[0])) if theirs and theirs.exists() else None
-        pairs.append(card)
+    for row, result in results.items():
+        files = {entry["photo"]: entry["after"] for entry in listed.get(row, ())}
+        for shot in result.detail.get(AT_THE_LIMIT, ()):
+            card = _card(shot) | {"row": row, "theirs": None}
+            if beside is not None and shot.photo in files:
+                theirs = (beside if beside.is_dir() else beside.parent) / files[shot.photo]
+                card["theirs"] = _data_url(load_square(theirs, shot.after.shape[0])) if theirs.exists() else None
+            pairs.append(card)
     return pairs
 
 
@@ -161,11 +146,5 @@ def matrix_table(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"severities": severities, "lines": list(lines.items())}
 
 
-def _encoded(pixels: Pixels, kind: str) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind, quality=WEBP_QUALITY)
-    return stream.getvalue()
-
-
 def _data_url(pixels: Pixels) -> str:
-    return "data:image/webp;base64," + base64.b64encode(_encoded(pixels, "WEBP")).decode()
+    return "data:image/webp;base64," + base64.b64encode(encoded(pixels, "WEBP")).decode()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 
+from attack.evaluation import at_the_limit
 from attack.evaluation.protocol import ROWS, Planned, asked_for, gradient_batch, plan, runs_on
 from attack.evaluation.report import (
     COVERAGE,
@@ -59,12 +60,17 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
         announce(session, planned, rate)
         started = time.monotonic()
         rows: list[Scored] = []
+        pictures: dict[str, list[dict[str, str]]] = {}
         report: dict[str, Any] | None = None
         try:
             for row in run_rows(session, planned, photos):
+                if not rows:
+                    at_the_limit.clear(out)
+                pictures[row.name] = at_the_limit.save(out, row.name, row.result)
                 rows.append(row)
                 missing = left_out(session, planned, rows)
                 report = build(settings, session, chosen, photos, rows, missing, time.monotonic() - started)
+                report[at_the_limit.AT_THE_LIMIT] = pictures
                 write_json(out / "report.json", report)
         finally:
             if report is not None:

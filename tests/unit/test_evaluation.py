@@ -740,6 +740,32 @@ def test_the_page_is_self_contained_and_says_what_it_must(defence, tiny_photos, 
     assert read_report(tmp_path / "first") == json.loads(json.dumps(report))
 
 
+def test_pictures_at_the_limit_are_of_one_model_and_one_row(defence, tiny_photos, tmp_path, monkeypatch):
+    for name, attack in (("label-only", "auto"), ("boundary", "boundary")):
+        monkeypatch.setitem(protocol.ROWS, name, protocol._label_only(walks.Walk(attack, 40)))
+    settings = settings_for(defence, tiny_photos / "val", attacks=("label-only", "boundary"), limit=2)
+    both = evaluate(settings, tmp_path / "there")["at_the_limit"]
+    assert {row: len(files) for row, files in both.items()} == {"label-only": 2, "boundary": 2}
+    listed = {entry[kind] for files in both.values() for entry in files for kind in ("before", "after")}
+    lies = {f"at_the_limit/{file.name}" for file in (tmp_path / "there" / "at_the_limit").iterdir()}
+    assert listed == lies
+    assert len(listed) == 8
+
+    one = settings.model_copy(update={"attacks": ("boundary",)})
+    kept = tmp_path / "there" / "at_the_limit" / "label-only.notes.txt"
+    kept.write_text("the user's own")
+    evaluate(one, tmp_path / "there")
+    assert len(list(kept.parent.iterdir())) == 5  # those of the row that ran, and what is not ours
+
+    (tmp_path / "there" / both["label-only"][0]["after"]).write_bytes(b"of another run")
+    evaluate(settings, tmp_path / "here", tmp_path / "there")
+    page = (tmp_path / "here" / "index.html").read_text()
+    assert page.count("at the limit, other model") == 2
+    for row, files in both.items():
+        for entry in files:
+            assert f"{entry['photo']}, {row}: answered" in page
+
+
 def run_command(*arguments):
     app([*map(str, arguments)], standalone_mode=False)
 
