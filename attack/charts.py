@@ -23,8 +23,7 @@ def charts(images: list[dict[str, Any]], max_l2: float | None, max_queries: int)
 
     Without a limit any wrong answer counts, so that there is no distance to show.
     """
-    curves = [image["curve"] for image in images if image["curve"] and image["status"] != "failed"]
-    if not curves:
+    if not any(image["curve"] for image in images):
         return []
     queries = np.unique(np.geomspace(1, max(2, max_queries), POINTS).round())
     attacked = [image for image in images if image["status"] in ("adversarial", "robust")]

@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from model.files import replace_file
 from model.pixels import Pixels
 
 LATTICE: Final = "uint8"
+ROUNDING: Final = 1e-4
+"""Distances are measured in float32 on the way and in float64 at the end: so much they may differ."""
 
 
 def png_bytes(pixels: Pixels) -> bytes:
@@ -48,8 +51,13 @@ class Store:
 
 
 def record(outcome: Outcome, files: dict[str, str]) -> dict[str, Any]:
-    """An entry of `images`. l2 and linf are null unless adversarial; `best_l2` is the nearest at any distance."""
+    """An entry of `images`. l2 and linf are null unless adversarial.
+
+    `best_l2` is the nearest at any distance, and where `curve` ends; what was taken back is in neither.
+    """
     adversarial = outcome.status == "adversarial"
+    best_l2 = None if outcome.status == "failed" else outcome.l2
+    nearest = inf if best_l2 is None else best_l2 * (1 - ROUNDING)
     return {
         "image": outcome.name,
         "label": outcome.label,
@@ -61,15 +69,15 @@ def record(outcome: Outcome, files: dict[str, str]) -> dict[str, Any]:
         "repeats_differing": outcome.differing,
         "file": files.get("file"),
         "original": files.get("original"),
-        "best_l2": outcome.l2,
+        "best_l2": best_l2,
         "reason": outcome.reason,
         "spatial": outcome.spatial,
-        "curve": [[queries, round(l2, 5)] for queries, l2 in outcome.curve],
+        "curve": [[queries, round(l2, 5)] for queries, l2 in outcome.curve if l2 >= nearest],
     }
 
 
 def summary(images: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts by status, the median of the nearest distance over all photos that were attacked, and queries in all.
+    """Counts by status, the median of `best_l2` over the photos that have one, and queries in all.
 
     An endpoint was asked `queries` + `repeats` pictures.
     """

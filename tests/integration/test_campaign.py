@@ -237,6 +237,9 @@ def test_an_endpoint_that_takes_its_answers_back_is_noticed(pictures, tmp_path):
     assert results["summary"]["repeats_differing"] > 0
     assert results["summary"]["failed"] == 6
     assert all("posted again" in image["reason"] for image in results["images"])
+    assert all(image["best_l2"] is None and image["curve"] == [] for image in results["images"])
+    assert results["summary"]["median_best_l2"] is None
+    assert "<svg" not in (tmp_path / "out" / "index.html").read_text()
 
 
 @pytest.mark.parametrize("told", [True, False])

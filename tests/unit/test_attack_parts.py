@@ -15,6 +15,7 @@ from attack.decision.posterior import NormalPosterior
 from attack.decision.problem import Problem, probes_about, to_lattice
 from attack.decision.subspace import coordinates, low_frequency
 from attack.journal import Journal
+from attack.results import record
 from attack.scheduler import Scheduler
 from attack.track import Outcome, Plan, Track
 from attack.wire.adapters import one_hot
@@ -371,6 +372,22 @@ def test_charts_are_of_the_numbers(tmp_path: Path):
     half = (14 + 320 - 44) / 2
     assert abs(float(last) - half) < 1  # one of two photos stands at the end
     assert charts([], 2.0, 100) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "l2", "best_l2", "curve"),
+    [
+        ("adversarial", 4.00001, 4.00001, [[1, 8.0], [10, 4.0]]),  # the two that were nearer were taken back
+        ("robust", 1.0, 1.0, [[1, 8.0], [10, 4.0], [50, 3.0], [60, 1.0]]),
+        ("failed", 1.0, None, []),
+        ("misclassified", None, None, []),
+    ],
+)
+def test_what_was_taken_back_is_no_distance(status, l2, best_l2, curve):
+    outcome = Outcome("bird/1.png", "bird", status, l2=l2)
+    outcome.curve = [(1, 8.0), (10, 4.0), (50, 3.0), (60, 1.0)] if l2 else []
+    entry = record(outcome, {})
+    assert (entry["best_l2"], entry["curve"]) == (best_l2, curve)
 
 
 def test_without_a_limit_any_wrong_answer_counts_and_no_distance_is_shown():
