@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from attack.track import Outcome
-from model.files import replace_file
+from model.files import fitting, replace_file
 from model.pixels import Pixels
 
 LATTICE: Final = "uint8"
@@ -42,7 +42,8 @@ class Store:
         """Write the pair of PNGs of an adversarial; paths relative to the folder."""
         assert outcome.adversarial is not None
         assert outcome.original is not None
-        name = outcome.name + ".png"  # behind the whole name: `0.jpg` may lie beside `0.png`
+        label, photo = outcome.name.split("/")
+        name = Path(label) / fitting(photo, ".png")  # behind the whole name: `0.jpg` may lie beside `0.png`
         files = {"file": Path("adversarial") / name, "original": Path("original") / name}
         for key, pixels in (("file", outcome.adversarial), ("original", outcome.original)):
             (self.out / files[key]).parent.mkdir(parents=True, exist_ok=True)

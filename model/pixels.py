@@ -28,6 +28,8 @@ MAX_BYTES: Final = 2**28
 """Larger files are not read: no picture of so many pixels, 8 bits a channel, has more, and a file of holes any size."""
 MAX_ASPECT: Final = 50
 """Pictures whose sides differ more are refused: a 20,000 x 1 line would be resized to gigabytes."""
+THE_PICTURE: Final = "the picture"
+"""What messages call one that is no file."""
 STRIP_PIXELS: Final = 2**18
 """About so many pixels at once are brought to RGB."""
 
@@ -55,7 +57,7 @@ def read_picture(source: bytes | Path, max_pixels: int = MAX_PIXELS, *, upright:
 
 def _name(source: bytes | Path) -> str:
     """What messages call a picture."""
-    return str(source) if isinstance(source, Path) else "the picture"
+    return str(source) if isinstance(source, Path) else THE_PICTURE
 
 
 def _content(name: str, source: bytes | Path) -> bytes:
@@ -81,11 +83,12 @@ def _decode(name: str, content: bytes, max_pixels: int, upright: bool) -> Image.
         return _to_rgb(picture)
 
 
-def to_square(picture: Image.Image | Pixels, size: int) -> Pixels:
+def to_square(picture: Image.Image | Pixels, size: int, name: str = THE_PICTURE) -> Pixels:
     """A picture, or (H, W, 3) uint8 pixels -> (size, size, 3) uint8 pixels by `RESIZE_RULE`.
 
     Equals torchvision's `Resize(size)` and `CenterCrop(size)` on a Pillow picture, which the challenge's kit ran.
-    A picture of size x size comes out bit for bit. Raises ImageError if one side is over `MAX_ASPECT` times the other.
+    A picture of size x size comes out bit for bit. Raises ImageError, which calls it `name`, if one side is over
+    `MAX_ASPECT` times the other.
     """
     if isinstance(picture, np.ndarray):
         if picture.shape[:2] == (size, size):
@@ -96,9 +99,7 @@ def to_square(picture: Image.Image | Pixels, size: int) -> Pixels:
         return np.asarray(picture, dtype=np.uint8)
     shorter, longer = sorted((width, height))
     if longer > MAX_ASPECT * shorter:
-        raise ImageShapeError(
-            f"the picture is {width} x {height}; one side may be at most {MAX_ASPECT} times the other"
-        )
+        raise ImageShapeError(f"{name} is {width} x {height}; one side may be at most {MAX_ASPECT} times the other")
     resized = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
     left, top = (round((side - size) / 2) for side in resized)
     square = picture.resize(resized, Image.Resampling.BILINEAR).crop((left, top, left + size, top + size))
@@ -110,7 +111,7 @@ def load_square(source: bytes | Path, size: int, max_pixels: int = MAX_PIXELS) -
     name = _name(source)
     content = _content(name, source)
     pixels = quick_pixels(content, max_pixels)
-    return to_square(_decode(name, content, max_pixels, upright=True) if pixels is None else pixels, size)
+    return to_square(_decode(name, content, max_pixels, upright=True) if pixels is None else pixels, size, name)
 
 
 def pixels_sha256(pixels: Pixels) -> str:

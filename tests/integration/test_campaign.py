@@ -195,6 +195,16 @@ def test_photos_whose_names_are_not_utf_8_are_attacked_and_told_as_others(pictur
     assert done.stdout == os.fsencode(strange) + b"\tbird\n", done.stderr
 
 
+def test_a_photo_may_have_the_longest_name_there_is(pictures, tmp_path):
+    for number, end in enumerate("ab"):
+        (pictures / "bird" / f"{number}.png").rename(pictures / "bird" / f"{'n' * 250}{end}.png")
+    with serving(brightness_rule, SIDE) as server:
+        results = attacked(server.url, pictures, tmp_path / "out", max_queries=60, spatial="none")
+    files = [image["file"] for image in results["images"] if image["status"] == "adversarial"]
+    assert len(files) == len(set(files)) == len([*(tmp_path / "out" / "adversarial").glob("*/*.png")])
+    assert sum("nnnn" in file for file in files) == 2
+
+
 def test_a_photo_that_cannot_be_read_is_named_once_and_no_attack_starts_from_it(pictures, tmp_path, capfd):
     (pictures / "bird" / "0.png").write_bytes(b"no picture")
     with serving(brightness_rule, SIDE) as server:

@@ -13,6 +13,7 @@ from model.architecture import Architecture, PixelClassifier
 from model.bundle import BundleMetadata, load_bundle, save_bundle
 from model.decision import calibrate, decide
 from model.errors import BundleError, DataError, ImageError, ImageTooLargeError
+from model.files import fitting
 from model.photos import find_photos
 from model.pixels import load_square, pixels_sha256, read_picture, to_square
 from model.vision import torchvision
@@ -272,3 +273,24 @@ def test_photos_are_found_limited_and_balanced(tiny_photos):
     assert len(find_photos(tiny_photos / "train")) == 32
     with pytest.raises(DataError, match="no such folder"):
         find_photos(tiny_photos)
+
+
+def test_every_error_of_a_file_names_it_once(tmp_path):
+    Image.new("RGB", (10_000, 10)).save(tmp_path / "line.png")
+    Image.new("RGB", (10_000, 10)).save(tmp_path / "line.jpg")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    for name in ("line.png", "line.jpg", "broken.jpg", "missing.png"):
+        with pytest.raises(ImageError) as error:
+            load_square(tmp_path / name, 64)
+        assert str(error.value).count(str(tmp_path / name)) == 1
+        assert "the picture" not in str(error.value)
+    with pytest.raises(ImageError, match=r"^the picture is 10000 x 10; one side may be at most 50 times the other$"):
+        load_square((tmp_path / "line.png").read_bytes(), 64)
+
+
+def test_a_file_that_is_named_after_another_has_a_name_that_fits():
+    assert fitting("bird-1.jpg", ".png") == "bird-1.jpg.png"
+    long = ["ä" * 120 + end for end in "xy"]
+    names = [fitting(stem, ".after.png") for stem in long]
+    assert len(set(names)) == 2
+    assert all(190 < len(name.encode()) <= 200 and name.endswith(".after.png") for name in names)
