@@ -10,6 +10,7 @@ import torch
 
 from attack.evaluation import at_the_limit
 from attack.evaluation.protocol import ROWS, Planned, asked_for, gradient_batch, plan, runs_on
+from attack.evaluation.rehearsal import own_s
 from attack.evaluation.report import (
     COVERAGE,
     REPORT_VERSION,
@@ -152,20 +153,23 @@ def announce(session: Session, planned: Sequence[Planned], rate: float) -> None:
         reason = runs_on(one.row, session)
         seconds = 0.0 if reason else expected_s(session, one, rate)
         total += seconds
-        cost = f"left out: {reason}" if reason else f"at most {duration(seconds)}"
+        cost = f"left out: {reason}" if reason else f"at most about {duration(seconds)}"
         say(f"  {one.name}: {len(one.photos)} photos, {cost}")
-    say(f"  in all at most {duration(total)}; searches that succeed early end early")
+    say(f"  in all at most about {duration(total)}; searches that succeed early end early")
     if session.surrogate is not None:
         say("  what the surrogate computes comes on top: a pass forward and back a step")
 
 
 def expected_s(session: Session, planned: Planned, rate: float) -> float:
-    """Seconds a row takes at most. Cheap rows are tried on one photo: making the pictures may outweigh the answers."""
+    """Seconds a row takes at most, about: making the pictures may outweigh the answers.
+
+    Cheap rows are tried on one photo, dear ones are rehearsed on one without the subject.
+    """
     row, photos = planned.row, planned.photos
     if row.needs == "gradients":
         return planned.passes * _gradient_s(session, photos)
     if row.passes > REHEARSED_PASSES:
-        return planned.passes / rate
+        return planned.passes * (1 / rate + own_s(session, planned))
     before, started = session.subject.queries, time.monotonic()
     row.run(session, photos[:1], lambda *_, **__: None, photos)
     _was_estimate(session, before)
