@@ -793,6 +793,14 @@ def test_pictures_at_the_limit_are_of_one_model_and_one_row(defence, tiny_photos
             assert f"{entry['photo']}, {row}: answered" in page
 
 
+@pytest.mark.parametrize(("answers", "told"), [("0 * blue, 0 * red", True), ("8 * blue, 8 * red", False)])
+def test_the_page_shows_the_score_with_ties_by_chance_where_it_differs(answers, told, defence, tiny_photos, tmp_path):
+    (tmp_path / "my_defence.py").write_text(DEFENCE.replace("8 * blue, 8 * red", answers))
+    evaluate(settings_for(defence, tiny_photos / "val", attacks=("clean",), limit=5), tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert ("of 4, ties by chance: 60.0" in page) == ("ties by chance" in page) == told
+
+
 def run_command(*arguments):
     app([*map(str, arguments)], standalone_mode=False)
 
