@@ -223,6 +223,7 @@ def _against(manifest: Manifest, split: str, looks: Sequence[Look]) -> Iterator[
 
 def _duplicates(looks: Sequence[Look], manifest: Manifest | None) -> Iterator[Finding]:
     """Pictures that are there more than once, pixel for pixel."""
+    listed = {place.file for split in manifest.splits for place in manifest.places(split)} if manifest else set()
     copies: dict[str, list[Look]] = defaultdict(list)
     for look in looks:
         if not look.trouble:
@@ -233,7 +234,7 @@ def _duplicates(looks: Sequence[Look], manifest: Manifest | None) -> Iterator[Fi
             told = ", ".join(look.file for look in same)
             if kind.endswith("twice"):
                 yield Finding("note", kind, told)
-            elif manifest is not None and len({look.photo.path.name for look in same}) == 1:
+            elif {look.file for look in same} <= listed and len({look.photo.path.name for look in same}) == 1:
                 yield Finding("note", kind, f"{told} (the kit's lists have it so)")
             else:
                 yield Finding("error", kind, told)

@@ -13,6 +13,8 @@ import trades_bob
 import train.verify
 from model.errors import DataError
 from train.cache import open_cache
+from train.official import SIDE
+from train.official.manifest import Manifest
 from train.verify import SHOWN, Verification, verify
 
 pytestmark = pytest.mark.unit
@@ -114,6 +116,25 @@ def test_duplicates_are_told_by_where_they_are(folder: Path) -> None:
     ]
     alone = verify(folder / "val")
     assert lines(alone) == ["error: the same picture in both classes: bicycle/contradicts.png, bird/003.png"]
+
+
+def test_a_copy_is_the_kits_only_where_its_lists_hold_both_places(tmp_path: Path) -> None:
+    """One photo is a bicycle of `extras` and a bird of `train`, as listed; `val`, with its labels swapped, is not."""
+    ids = [f"{number:016x}" for number in range(4)]
+    lists = {"train": {"bicycle": ids[:1], "bird": ids[1:2]}, "extras": {"bicycle": ids[1:3], "bird": ids[3:]}}
+    manifest = Manifest(sources={}, splits=lists)
+    manifest.save(tmp_path)
+    for place in (*manifest.places("train"), *manifest.places("extras")):
+        (tmp_path / place.file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (SIDE, SIDE), (ids.index(place.id) * 50, 0, 0)).save(tmp_path / place.file)
+    both = f"the same picture in two splits: extras/bicycle/{ids[1]}.jpg, train/bird/{ids[1]}.jpg"
+    assert lines(verify(tmp_path)) == [f"note: {both} (the kit's lists have it so)"]
+    for name, other in (("bicycle", "bird"), ("bird", "bicycle")):
+        shutil.copytree(tmp_path / "train" / name, tmp_path / "val" / other)
+    assert lines(verify(tmp_path)) == [
+        f"error: {both}, val/bicycle/{ids[1]}.jpg",
+        f"error: the same picture in two splits: train/bicycle/{ids[0]}.jpg, val/bird/{ids[0]}.jpg",
+    ]
 
 
 def test_what_is_missing_or_beside_is_told(folder: Path) -> None:
