@@ -27,7 +27,7 @@ from model.console import Report, progress, say
 from model.errors import EndpointError, ImageError, RefusedError
 from model.files import write_json
 from model.labels import CLASSES
-from model.photos import Photo, find_photos
+from model.photos import Photo, find_photos, status_of
 from model.pixels import load_square
 
 
@@ -105,7 +105,8 @@ class Campaign:
 
     def _fingerprint(self) -> dict[str, Any]:
         """What must be equal for a run to go on: settings, photos, the endpoint's weights where it names them."""
-        names = "\n".join(f"{photo.name} {photo.path.stat().st_size}" for photo in chain(self.photos, self.starts.pool))
+        photos = chain(self.photos, self.starts.pool)
+        names = "\n".join(f"{photo.name} {status_of(photo.path).st_size}" for photo in photos)
         return {
             "settings": asdict(self.settings),
             "photos": hashlib.sha256(os.fsencode(names)).hexdigest(),

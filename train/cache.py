@@ -25,7 +25,7 @@ from model.cpus import usable_cpus
 from model.errors import DataError, ImageError
 from model.files import write_json
 from model.labels import CLASSES
-from model.photos import find_photos
+from model.photos import find_photos, status_of, trouble_with
 from model.pixels import Pixels, load_square, read_content
 from train.digest import DataDigest
 
@@ -130,10 +130,10 @@ def _state_of(files: Iterable[Path], size: int, classes: tuple[str, ...]) -> str
     Class and name are those of the folder: where a file is a link, what it leads to says nothing of them.
     """
     state = hashlib.sha256(os.fsencode(f"{size} {classes}\n"))
-    for file in files:
-        status = file.stat()
+    for file in files:  # realpath, and not Path.resolve, bears links that go in a circle
+        status = status_of(file)
         name = f"{file.parent.name}/{file.name}"
-        state.update(os.fsencode(f"{name}\0{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"))
+        state.update(os.fsencode(f"{name}\0{os.path.realpath(file)}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return state.hexdigest()[:24]
 
 
@@ -241,5 +241,7 @@ def _decode(picture: Picture, size: int) -> tuple[str, Pixels] | Failure:
 
 
 def _decode_file(path: Path, size: int) -> tuple[str, Pixels]:
+    if trouble := trouble_with(path):
+        raise ImageError(trouble)
     content = read_content(path)
     return hashlib.sha256(content).hexdigest(), load_square(content, size)

@@ -12,7 +12,7 @@ from model.console import progress
 from model.cpus import usable_cpus
 from model.errors import DataError, ImageError
 from model.labels import CLASSES
-from model.photos import SUFFIXES, Photo, looking_through
+from model.photos import SUFFIXES, Photo, looking_through, pictures_in, trouble_with
 from model.pixels import pixels_sha256, read_content, read_picture, to_square
 from train.digest import DataDigest
 from train.official import SIDE
@@ -155,14 +155,14 @@ def _look_at(folder: Path, name: str) -> list[Look]:
 @looking_through()
 def _files(directory: Path) -> list[Path]:
     """In the order of `find_photos`, on which the digest depends; [] where the class is missing."""
-    if not directory.is_dir():
-        return []
-    return sorted(file for file in directory.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    return pictures_in(directory) if directory.is_dir() else []
 
 
 def _look(folder: Path, photo: Photo) -> Look:
     file = photo.path.relative_to(folder).as_posix()
     try:
+        if trouble := trouble_with(photo.path):
+            return Look(file, photo, "", "", (0, 0), trouble)
         content = read_content(photo.path)
         picture = read_picture(content)
         square = to_square(picture, SIDE)  # refuses what the cache refuses

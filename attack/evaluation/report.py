@@ -21,7 +21,7 @@ from attack.evaluation.session import Result, Session
 from attack.evaluation.subject import Subject, read_votes
 from attack.gradient.objective import objective
 from model.labels import ABSTAIN
-from model.photos import Photo
+from model.photos import Photo, trouble_with
 
 COVERAGE = 0.8
 REPORT_VERSION = 1
@@ -184,11 +184,12 @@ def _table_part(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def photos_digest(photos: Sequence[Photo]) -> str:
-    """Hex SHA-256 over the names and the bytes of the photos."""
+    """Hex SHA-256 over the names and the bytes of the photos; what is none to open has no bytes."""
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(os.fsencode(photo.name) + b"\0")
-        digest.update(hashlib.sha256(photo.path.read_bytes()).digest())
+        content = b"" if trouble_with(photo.path) else photo.path.read_bytes()
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 

@@ -313,10 +313,12 @@ def test_photos_that_are_not_answered_rightly_are_not_attacked(answer, status, p
 
 def test_nothing_answered_wrongly_is_a_failed_start(pictures, tmp_path):
     (pictures / "bicycle" / "broken.png").write_bytes(b"no picture")
+    (pictures / "bicycle" / "gone.png").symlink_to("nowhere.png")
     with serving(lambda pixels: ["bicycle"] * len(pixels), SIDE) as server:
         results = attacked(server.url, pictures, tmp_path / "out", max_queries=50)
     reasons = {image["image"]: image["reason"] for image in results["images"] if image["status"] == "failed"}
     assert reasons.pop("bicycle/broken.png").endswith("picture")
+    assert reasons.pop("bicycle/gone.png").endswith("No such file or directory")
     assert len(reasons) == 3
     assert all("no start" in reason for reason in reasons.values())
 

@@ -8,6 +8,7 @@ import torch
 
 from model.errors import ImageError
 from model.pixels import read_content
+from tests.pictures import no_regular_files
 from train.cache import open_cache
 from train.synthetic.writer import synthesize
 from train.verify import verify
@@ -48,6 +49,18 @@ def test_a_broken_photo_is_named_at_each_opening_and_decoded_once(links, capfd, 
         said = capfd.readouterr().err
         assert said.count(f"left out: {links}/bird/005.png: the picture is no readable PNG") == 1
         monkeypatch.setattr("train.cache.load_square", None)
+
+
+def test_what_is_no_regular_file_is_left_out_and_named_until_it_is_one(links, capfd, monkeypatch):
+    said = no_regular_files(links / "bird")
+    with monkeypatch.context() as patch:
+        for _ in range(2):
+            assert len(open_cache(links, 32)) == 32
+            told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("left out")]
+            assert told == [f"left out: {links}/bird/{name}: {trouble}" for name, trouble in said.items()]
+            patch.setattr("train.cache.load_square", None)  # the second opening decodes nothing
+    (links / "bird" / "nowhere.jpg").write_bytes((links / "bird" / "000.png").read_bytes())
+    assert "bird/x-gone.jpg" in open_cache(links, 32).names
 
 
 def out_of_memory() -> None:

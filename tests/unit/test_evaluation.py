@@ -16,7 +16,15 @@ import torch
 from attack.evaluation import protocol, variants, walks
 from attack.evaluation.page import command_of, read_report
 from attack.evaluation.rehearsal import own_s
-from attack.evaluation.report import EvaluationSettings, Scored, changed_inputs, same_table, scores, worst_of_all
+from attack.evaluation.report import (
+    EvaluationSettings,
+    Scored,
+    changed_inputs,
+    photos_digest,
+    same_table,
+    scores,
+    worst_of_all,
+)
 from attack.evaluation.run import all_photos, duration, evaluate, expected_s
 from attack.evaluation.searches import mapped, random_maps, run_search, run_spsa
 from attack.evaluation.session import Gallery, Result, Session, Shot
@@ -48,7 +56,9 @@ from model.bundle import BundleMetadata, load_bundle, save_bundle
 from model.errors import ConfigError, DataError, RefusedError
 from model.folding import fold_batch_norms
 from model.labels import ABSTAIN, CLASSES
+from model.photos import Photo
 from model.pixels import load_square
+from tests.pictures import no_regular_files
 from trades_bob import app
 
 pytestmark = pytest.mark.unit
@@ -298,6 +308,12 @@ def test_attacks_start_from_the_photos_that_can_be_read(photos, tmp_path, capfd)
         assert found == {load_square(bird.path, SIDE).tobytes() for bird in birds}
     named = f"no attack starts from bird/broken.png: {broken.path}: No such file or directory\n"
     assert capfd.readouterr().err == named  # once
+
+
+def test_the_digest_of_the_photos_opens_no_pipe(photos, tmp_path):
+    (tmp_path / "bird").mkdir()
+    irregular = [Photo(tmp_path / "bird" / name, 1) for name in no_regular_files(tmp_path / "bird")]
+    assert photos_digest([*photos, *irregular]) != photos_digest(photos)
 
 
 def test_a_row_of_walks_goes_on_without_the_starts_that_cannot_be_read(photos, tmp_path, capfd):

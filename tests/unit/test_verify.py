@@ -12,6 +12,7 @@ from PIL import Image
 import trades_bob
 import train.verify
 from model.errors import DataError
+from tests.pictures import no_regular_files
 from train.cache import open_cache
 from train.official import SIDE
 from train.official.manifest import Manifest
@@ -81,6 +82,14 @@ def test_a_file_of_holes_is_not_read(folder: Path, capfd: pytest.CaptureFixture[
     assert lines(verify(folder)) == [f"error: cannot be read: val/bird/holes.png: {said}"]
     assert len(open_cache(folder / "val", 32)) == 16
     assert f"left out: {folder}/val/bird/holes.png: {said}" in capfd.readouterr().err
+
+
+def test_what_is_no_regular_file_is_named_and_not_opened(folder: Path) -> None:
+    """A pipe would be waited for."""
+    said = no_regular_files(folder / "val" / "bird")
+    found = verify(folder)
+    assert lines(found) == [f"error: cannot be read: val/bird/{name}: {trouble}" for name, trouble in said.items()]
+    assert found.splits[1].counts == {"bicycle": 8, "bird": 8}
 
 
 @pytest.mark.parametrize("step", ["read_content", "read_picture", "to_square"])
