@@ -1,16 +1,16 @@
 """One TOML, one run: the frozen configuration of `trades-bob train`."""
 
-import tomllib
 from math import sqrt
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from attack.transforms.spatial import SpatialRange
 from model.architecture import Architecture
 from model.errors import ConfigError
 from model.labels import CLASSES
+from model.toml import from_table, read_toml
 from train.precision import Precision, Wanted
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -229,7 +229,7 @@ class TrainConfig(Section):
         if len(set(self.classes)) < len(self.classes):
             raise ValueError("classes names one twice")
         for name in self.classes:
-            if name in ("", ".", "..", "abstain") or "/" in name or "\\" in name:
+            if name in ("", ".", "..", "abstain") or set(name) & set("/\\\0"):
                 raise ValueError(f"classes: {name!r} cannot name a folder of photos and an answer")
         self._ends_after_its_phases()
         if self.stored_size < self.input_size:
@@ -245,6 +245,8 @@ class TrainConfig(Section):
         if self.validation.photos < len(self.classes):
             photos = self.validation.photos
             raise ValueError(f"validation.photos = {photos} is smaller than the {len(self.classes)} classes")
+        if "\0" in str(self.start_from):
+            raise ValueError(f"start_from: {str(self.start_from)!r} cannot be a path")
         if self.weights == "imagenet" and self.start_from is not None:
             raise ValueError("weights and start_from cannot both be given")
         return self
@@ -274,23 +276,15 @@ def read_config(path: Path) -> TrainConfig:
     if not path.is_file() and path.name == str(path) and (RECIPES / f"{path.name}.toml").exists():
         path = RECIPES / f"{path.name}.toml"
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = read_toml(path)
     except FileNotFoundError as error:
         known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
         raise ConfigError(f"{path}: no such file; recipes that can be named: {known}") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
     return parse_config(table, str(path))
 
 
 def parse_config(table: dict[str, Any], source: str) -> TrainConfig:
     """A table as from TOML -> TrainConfig; ConfigError names the first key that is wrong."""
-    try:
-        return TrainConfig.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{source}: {key + ': ' if key else ''}{message}") from error
+    return from_table(TrainConfig, table, source)

@@ -1,12 +1,12 @@
 """What a submission must keep to: the contest's rules, the warm-up's, or an organiser's own TOML."""
 
-import tomllib
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from model.errors import ConfigError
+from model.toml import from_table, read_toml
 
 
 class Rules(BaseModel):
@@ -47,11 +47,6 @@ def read_rules(name_or_file: str) -> Rules:
     if name_or_file in NAMED:
         return NAMED[name_or_file]
     try:
-        return Rules(**tomllib.loads(Path(name_or_file).read_text(encoding="utf-8")))
+        return from_table(Rules, read_toml(Path(name_or_file)), name_or_file)
     except OSError as error:
         raise ConfigError(f"{name_or_file}: {error.strerror}; rules are {', '.join(NAMED)} or a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name_or_file}: no TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{name_or_file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

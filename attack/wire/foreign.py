@@ -22,14 +22,13 @@ import json
 import os
 import re
 import string
-import tomllib
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Self, Unpack
 
 import httpx
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from attack.wire.client import Connection
 from attack.wire.connection import AsyncConnection, Options
@@ -39,6 +38,7 @@ from model.console import say
 from model.errors import ConfigError, RefusedError
 from model.labels import ABSTAIN, CLASSES, LABELS
 from model.pixels import Pixels, load_square
+from model.toml import from_table, read_toml
 
 IMAGE_MARK = "{image}"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -122,15 +122,9 @@ class Endpoint(_Strict):
 def read_endpoint(file: Path) -> Endpoint:
     """Raises ConfigError, one line naming the file and the key."""
     try:
-        return Endpoint.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        return from_table(Endpoint, read_toml(file), str(file))
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ConfigError(f"{file}: {where}: {first['msg']}") from error
 
 
 class ForeignClient(Connection):

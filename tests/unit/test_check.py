@@ -34,8 +34,9 @@ def test_rules_come_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("memory = 512", "memory: Extra inputs"),
+        ("memory = 512", "memory: unknown key"),
         ("max_abstain = 2", "max_abstain: Input should be less"),
+        ("cpus = true", "cpus: Input should be a valid number"),
         ("= 3", "no TOML"),
     ],
 )

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -373,6 +374,18 @@ def test_accuracy_at_80_leaves_out_the_least_confident():
         ({"epochs": 1, "validation": {"every_epochs": 1e308}}, "validation.every_epochs: "),
         ({"epochs": 1, "classes": ["bird", "bird"]}, "classes names one twice"),
         ({"epochs": 1, "augment": {"resolution_min": 0.01}}, "augment.resolution_min: "),
+        ({"epochs": 1, "augment": {"grey": True}}, "augment.grey: Input should be a valid number"),
+        ({"epochs": 1, "augment": {"flip": "off"}}, "augment.flip: Input should be a valid boolean"),
+        ({"epochs": 1, "loss": {"epsilon": True}}, "loss.epsilon: Input should be a valid number"),
+        ({"epochs": 1, "architecture": {"light_removed": True}}, "architecture.light_removed: Input should be a valid"),
+        ({"epochs": 1, "seed": True}, "seed: Input should be a valid integer"),
+        ({"epochs": 1, "class_balanced": 0}, "class_balanced: Input should be a valid boolean"),
+        ({"epochs": "2"}, "epochs: Input should be a valid number"),
+        ({"epochs": 1, "batch_size": 8.0}, "batch_size: Input should be a valid integer"),
+        ({"epochs": 1, "optimizer": {"decay_epochs": ["1"]}}, "optimizer.decay_epochs.0: Input should be a valid"),
+        ({"epochs": 1, "seed": date(2020, 1, 1)}, "seed: Input should be a valid integer"),
+        ({"epochs": 1, "start_from": "a\0b"}, r"start_from: 'a\\x00b' cannot be a path"),
+        ({"epochs": 1, "classes": ["a\0b", "bird"]}, r"classes: 'a\\x00b' cannot name"),
         (
             {"epochs": 1, "classes": ["a", "b", "c"], "validation": {"photos": 2}},
             "validation.photos = 2 is smaller than the 3 classes",
@@ -391,6 +404,18 @@ def test_a_run_shorter_than_the_default_warm_up_rises_to_its_end():
     rates = [phase_at(config, epoch).learning_rate for epoch in (0.0, 0.05, 0.1)]
     assert rates == sorted(rates)
     assert rates[-1] == pytest.approx(config.optimizer.learning_rate / 2)
+
+
+def test_a_configuration_is_what_its_toml_says():
+    """Integers where a real number is wanted, tuples, paths and ratios; floats to the last bit; also from a bundle."""
+    loss = {"epsilon": "8/255", "step_size": 0.01}
+    table = {"epochs": 2, "start_from": "runs/a", "classes": ["a", "b"], "loss": loss}
+    config = parse_config(table | {"optimizer": {"decay_epochs": [1, 1.5]}}, "run.toml")
+    assert (config.epochs, config.start_from, config.classes) == (2.0, Path("runs/a"), ("a", "b"))
+    assert (config.loss.epsilon, config.loss.step_size, config.optimizer.decay_epochs) == (8 / 255, 0.01, (1.0, 1.5))
+    assert parse_config(json.loads(config.model_dump_json()), "bundle.json") == config
+    for number in torch.rand(1000, dtype=torch.float64).tolist():
+        assert parse_config({"epochs": 1, "coverage": number}, "run.toml").coverage == number
 
 
 def test_a_recipe_is_meant_by_its_bare_name_alone(tmp_path, monkeypatch):
