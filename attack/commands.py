@@ -41,7 +41,7 @@ def attack(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from attack.decision import ATTACKS, WITH_SURROGATE
     from attack.settings import Settings
-    from model.files import write_json
+    from model.files import refuse_unwritable, write_json
 
     if attack not in ATTACKS:
         raise ConfigError(f"no attack is called {attack!r}; there are {', '.join(ATTACKS)}")
@@ -53,6 +53,7 @@ def attack(
         raise ConfigError("give --endpoint URL or --bundle DIR, one of them")
     if surrogate and attack not in WITH_SURROGATE:
         raise ConfigError(f"--surrogate is of no use to --attack {attack}; it is for {', '.join(WITH_SURROGATE)}")
+    refuse_unwritable(json)
     settings = Settings(attack, max_queries, max_l2, seed, cast(Literal["random", "none"], spatial), limit)
     results = _attack(endpoint, bundle, images, settings, out, resume, surrogate or [])
     if json is not None:

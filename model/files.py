@@ -1,5 +1,6 @@
 """Files that are written whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from model.errors import UserError
+from model.errors import ConfigError, UserError
 
 MAX_NAME_BYTES: Final = 200
 """Of a file's name that is made of another: file systems take 255, and a temporary file's is longer."""
@@ -18,12 +19,26 @@ MAX_NAME_BYTES: Final = 200
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """An OSError says which file it is about: that of a write to a full disk does not."""
+    """An OSError says which file it is about: that of a write to a full disk does not, others name a temporary."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        error.filename = str(path)
         raise
+
+
+def refuse_unwritable(file: Path | None) -> None:
+    """Now, not after work of hours: raises ConfigError where `--json FILE` cannot be written. Leaves nothing behind."""
+    if file is None:
+        return
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        there = next(parent for parent in file.absolute().parents if parent.exists())
+        with tempfile.NamedTemporaryFile(dir=there, prefix=f".{file.name}."):
+            pass
+    except OSError as error:
+        raise ConfigError(f"--json {file}: {error.strerror}; name a file that can be written") from error
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
@@ -41,17 +56,18 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a crash leaves the old file or the new one, never half of one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with named(path), os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with named(path):
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def fitting(stem: str, suffix: str) -> str:

@@ -30,12 +30,13 @@ def train(
     signal.signal(signal.SIGTERM, _stopped)
     from dataclasses import asdict
 
-    from model.files import write_json
+    from model.files import refuse_unwritable, write_json
     from train.checkpoint import way_on
     from train.config import read_config
     from train.loop import train as run_training
 
-    first = os.environ.get("RANK", "0") == "0"
+    if first := os.environ.get("RANK", "0") == "0":
+        refuse_unwritable(json_file)
     try:
         validation = run_training(read_config(run), data, out, resume=resume, device=device, minutes=minutes)
     except TrainingError as error:
@@ -82,10 +83,11 @@ def demo(
     """Draw pictures, train small, serve, predict and attack over HTTP, and write a report; about five minutes."""
     from dataclasses import asdict
 
-    from model.files import write_json
+    from model.files import refuse_unwritable, write_json
     from train.demo import REPORT_FILE
     from train.demo import demo as run_demo
 
+    refuse_unwritable(json_file)
     try:
         figures = run_demo(out)
     except TrainingError as error:

@@ -37,11 +37,13 @@ def download(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write what was verified here.")] = None,
 ) -> None:
     """Download the official bird-or-bicycle photos and verify them."""
+    from model.files import refuse_unwritable
     from train.official import SPLITS
     from train.official.download import GONE
     from train.official.download import download as bring
     from train.official.settings import read_settings
 
+    refuse_unwritable(json_file)
     manifest = bring(out, split or SPLITS, read_settings())
     _verify(out, json_file)
     if any(reason != GONE for reason in manifest.missing.values()):
@@ -58,10 +60,11 @@ def verify(
 
 
 def _verify(folder: Path, json_file: Path | None) -> None:
-    from model.files import write_json
+    from model.files import refuse_unwritable, write_json
     from model.text import printable
     from train.verify import verify as look
 
+    refuse_unwritable(json_file)
     found = look(folder)
     for line in found.lines():
         print(printable(line))

@@ -20,13 +20,14 @@ def check(
     from attack.check.findings import Finding
     from attack.check.rules import read_rules
     from attack.check.run import check_image, check_url
-    from model.files import write_json
+    from model.files import refuse_unwritable, write_json
     from model.text import printable
 
     def tell(finding: Finding) -> None:
         print(printable(finding.line()), flush=True)
 
     limits = read_rules(rules)
+    refuse_unwritable(json)
     if "://" in subject:
         report = check_url(subject, limits, images, limit, tell)
     else:

@@ -33,7 +33,7 @@ def evaluate(
     from attack.evaluation.page import read_report
     from attack.evaluation.report import changed_inputs, same_table
     from attack.evaluation.run import evaluate as run
-    from model.files import write_json
+    from model.files import refuse_unwritable, write_json
 
     earlier = None if repeat is None else read_report(repeat)
     given: dict[str, Any] = {
@@ -48,6 +48,7 @@ def evaluate(
         **_subject(bundle, endpoint, callable),
     }
     settings = _settings(earlier, {name: value for name, value in given.items() if value is not None})
+    refuse_unwritable(json)
     report = run(settings, out, beside)
     if json is not None:
         write_json(json, report)

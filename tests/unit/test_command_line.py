@@ -17,6 +17,7 @@ import typer
 import trades_bob
 from attack.commands import _print_labels
 from model.errors import DataError, RefusedError, TradesBobError, TrainingError, UnansweredError
+from model.files import replace_file
 from train.commands import _stopped
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,9 +79,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, said, tmp_path, monkey
     assert shown.out == ""
 
 
-def test_the_folder_of_a_json_file_is_made_and_what_cannot_be_made_is_one_line(
-    tiny_photos, tmp_path, monkeypatch, capfd
-):
+def test_the_folder_of_a_json_file_is_made(tiny_photos, tmp_path, monkeypatch):
     monkeypatch.setattr(
         sys, "argv", ["trades-bob", "data", "verify", str(tiny_photos), "--json", f"{tmp_path}/a/b.json"]
     )
@@ -88,11 +87,39 @@ def test_the_folder_of_a_json_file_is_made_and_what_cannot_be_made_is_one_line(
         trades_bob.main()
     assert ended.value.code in (0, None)
     assert json.loads((tmp_path / "a" / "b.json").read_text())["fit"]
-    monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], f"{tmp_path}/a/b.json/c.json"])
-    with pytest.raises(SystemExit) as ended:
-        trades_bob.main()
-    assert ended.value.code == 1
-    assert capfd.readouterr().err.splitlines()[-1] == f"trades-bob: {tmp_path}/a/b.json: File exists"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "smoke", "--data", "none", "--out", "x"],
+        ["demo", "--out", "."],
+        ["data", "verify", "none"],
+        ["data", "download", "--out", "x"],
+        ["attack", "--endpoint", "http://127.0.0.1:9", "--images", "none", "--out", "x"],
+        ["evaluate", "--endpoint", "http://127.0.0.1:9", "--images", "none", "--out", "x"],
+        ["check", "http://127.0.0.1:9", "--images", "none"],
+    ],
+)
+def test_a_json_file_that_cannot_be_written_is_told_before_any_work(command, tmp_path, monkeypatch, capfd):
+    """Each would find its photos missing, or fill a folder. Root may write to folders, but not into these."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    troubles = {".": "Is a directory", "file/x/y.json": "Not a directory", "n" * 300: "File name too long"}
+    for name, reason in troubles.items():
+        monkeypatch.setattr(sys, "argv", ["trades-bob", *command, "--json", name])
+        with pytest.raises(SystemExit) as ended:
+            trades_bob.main()
+        assert capfd.readouterr().err == f"trades-bob: --json {name}: {reason}; name a file that can be written\n"
+        assert ended.value.code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_cannot_be_replaced_is_called_by_its_own_name(tmp_path):
+    """Not by that of the temporary."""
+    for path in (tmp_path, tmp_path / "none" / "file"):
+        with pytest.raises(OSError, match=re.escape(f"'{path}'")):
+            replace_file(path, b"")
 
 
 def _limited(bytes_: int) -> None:
