@@ -50,7 +50,7 @@ def train(
 def _stopped(*_: object) -> None:
     if isinstance(sys.exception(), TradesBobError):  # it ends with its own reason already
         return
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
     lost = ", which torchrun sends when another process of the run has ended" if several else ""
     raise TrainingError(f"stopped by SIGTERM{lost}")
 

@@ -134,11 +134,13 @@ ALONE: Final = Ranks()
 def joined(device: torch.device) -> Iterator[Ranks]:
     """Join the processes that torchrun started; alone without it. A lost process becomes one line, TrainingError.
 
+    Raises ConfigError where a variable of torchrun's is missing or makes no sense.
+
     After an error the group is left as it is: ending this process closes its connections, which tells the others.
 
     NCCL on CUDA, gloo on the CPU. `device` is this process's own.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = _world()
     if world == 1:
         yield ALONE
         return
@@ -154,6 +156,19 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         if not _speaks_of_others(error):
             raise
         raise TrainingError(f"process {os.environ.get('RANK')}: {GONE}") from error
+
+
+def _world() -> int:
+    """How many processes there are, 1 without torchrun."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return 1
+    said = {name: os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "MASTER_PORT", "MASTER_ADDR")}
+    world, rank, port, address = said.values()
+    numbers = all(text.isdecimal() for text in (world, rank, port))
+    if not numbers or int(rank) >= int(world) or not address:
+        given = " ".join(f"{name}={text}" for name, text in said.items())
+        raise ConfigError(f"{given}: start several processes with torchrun, which sets these; unset them for one")
+    return int(world)
 
 
 def own_device(name: str) -> torch.device:

@@ -73,12 +73,14 @@ def test_what_they_begin_from_is_compared_too(row, named, tiny_photos, tmp_path)
     with pytest.raises(DataError, match=f"do not have the same {named}"):
         sent_before_the_first_step(tiny_photos, tmp_path, TABLE, sent)
 
+TORCHRUN = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
 
 @pytest.fixture
 def told(monkeypatch):
     """What a process is told that torchrun started as the second on a machine with two GPUs."""
     calls = []
-    for name, value in {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}.items():
+    for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(("set_device", device)))
@@ -108,3 +110,17 @@ def test_more_processes_than_gpus_are_one_line(told, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ConfigError, match="process 2 of this machine, which has 2 GPUs; lower --nproc-per-node"):
         own_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("RANK", ""), ("RANK", "4"), ("RANK", "x"), ("WORLD_SIZE", "abc"), ("WORLD_SIZE", "0"), ("MASTER_ADDR", "")],
+)
+def test_what_torchrun_would_not_have_set_is_one_line(name, value, told, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(ConfigError, match=rf"{name}={value}[ :].*start several processes with torchrun"),
+        joined(torch.device("cpu")),
+    ):
+        pytest.fail("there is nobody to join")
+    assert told == []
