@@ -143,13 +143,27 @@ def _pixels(stem: Path, index: dict[str, Any]) -> Path:
 
 
 def _whole_index(stem: Path, size: int) -> dict[str, Any] | None:
-    """The index of a cache whose pixels are all there; None where one of its two files is missing or cut short."""
+    """The index of a cache whose pixels are all there; None where a file is missing, cut short or no such.
+
+    What then stands in the way of a new one is told as that is written.
+    """
     try:
-        index: dict[str, Any] = json.loads(stem.with_suffix(".json").read_text())
+        index = json.loads(stem.with_suffix(".json").read_text())
+        if not _is_index(index):
+            return None
         whole = _pixels(stem, index).stat().st_size == len(index["names"]) * size * size * 3
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return index if whole else None
+
+
+def _is_index(index: Any) -> bool:
+    """Whether it is one as `_write_pixels` makes it. Names may be what pydantic refuses: no UTF-8."""
+    match index:
+        case {"labels": [*labels], "names": [*names], "digest": str(), "left_out": dict(left_out)}:
+            texts = all(isinstance(text, str) for text in (*names, *left_out.values()))
+            return texts and len(labels) == len(names) and all(type(label) is int for label in labels)
+    return False
 
 
 def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> dict[str, Any]:
@@ -170,7 +184,7 @@ def _build(pictures: Sequence[Picture], size: int, stem: Path, source: Path) -> 
         return index
     except OSError as error:
         raise DataError(
-            f"{stem.parent}: cannot write the photo cache: {error.strerror}; set TRADES_BOB_CACHE"
+            f"{stem.parent}: cannot write the photo cache: {error.strerror}; set TRADES_BOB_CACHE to another folder"
         ) from error
 
 

@@ -87,9 +87,11 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
 def _figures(line: str) -> dict[str, Any] | None:
     try:
         figures = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return figures if isinstance(figures, dict) and {"step", "epoch"} <= figures.keys() else None
+    if not isinstance(figures, dict) or not {"step", "epoch"} <= figures.keys():
+        return None
+    return figures if all(type(value) in (int, float) for value in figures.values()) else None
 
 
 def draw_curves(out: Path) -> None:

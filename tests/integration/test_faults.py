@@ -22,7 +22,6 @@ from train.cache import open_cache
 from train.config import parse_config
 from train.loop import train
 from train.pretrained import imagenet_weights
-from train.watch import read_metrics
 
 pytestmark = pytest.mark.integration
 
@@ -254,12 +253,6 @@ def test_pictures_that_cannot_be_read_are_named_and_skipped(config, tiny_photos,
     for name in ("000.png", "001.png", "002.png"):
         assert f"left out: {birds / name}: " in said
         assert f"left out: {birds / name}: " in again, "decoded photos are kept, and what is left out too"
-
-
-def test_lines_that_a_disk_has_spoilt_do_not_keep_a_run_from_going_on(tmp_path):
-    spoilt = b'{"step": 1, "epoch": 0.1}\n{"step": 2, garbage}\n{"a": 1}\n\xff\n3\n{"step"'
-    (tmp_path / "metrics.jsonl").write_bytes(spoilt)
-    assert read_metrics(tmp_path) == [{"step": 1, "epoch": 0.1}]
 
 
 def test_imagenet_weights_come_from_the_cache_or_say_why_not(tmp_path, monkeypatch):

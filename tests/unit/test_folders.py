@@ -6,10 +6,12 @@ import pytest
 
 from model.errors import BundleError, DataError
 from model.photos import find_photos
+from train.cache import open_cache
 from train.folder import held_folder
 from train.ranks import Ranks
 from train.release import release
 from train.verify import verify
+from train.watch import MetricsLog, draw_curves, read_metrics
 
 pytestmark = pytest.mark.unit
 
@@ -55,3 +57,33 @@ def test_photos_that_cannot_be_listed_are_the_users_to_mend(look, tiny_photos, m
 def test_a_name_that_no_folder_can_have_is_the_users_to_mend(look, tmp_path):
     with pytest.raises(DataError, match="File name too long; name a folder of photos"):
         look(tmp_path / ("n" * 300))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"step": 2, garbage}',
+        b'{"a": 1}',
+        b"\xff",
+        b"3",
+        b'{"step": "x", "epoch": 1}',
+        b'{"step": 1, "epoch": null}',
+        b'{"step": 1, "epoch": 1, "loss": "a"}',
+        b'{"step": true, "epoch": 1}',
+        b"[" * 10_000,
+    ],
+    ids=range(9),
+)
+def test_a_line_that_a_disk_has_spoilt_keeps_no_run_from_going_on(line, tmp_path):
+    """The last one was cut off by a kill."""
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1, "epoch": 0.1, "loss": 2}\n' + line + b'\n{"step"')
+    MetricsLog(tmp_path, done_steps=1)
+    draw_curves(tmp_path)
+    assert read_metrics(tmp_path) == [{"step": 1, "epoch": 0.1, "loss": 2}]
+
+
+def test_a_cache_that_cannot_be_a_folder_is_the_users_to_mend(tiny_photos, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=f"^{tmp_path}/file: cannot write .*; set TRADES_BOB_CACHE to another"):
+        open_cache(tiny_photos / "val", 32)

@@ -46,7 +46,10 @@ def test_cache_gives_the_photos_and_notices_a_new_one(tiny_photos, tmp_path):
     assert again.digest != cache.digest
 
 
-@pytest.mark.parametrize("damage", ["missing pixels", "fewer pixels", "no index", "half an index"])
+NO_INDEX = ["{}", "[]", "null", '{"digest": 3, "names": []}', "[" * 10_000]
+
+
+@pytest.mark.parametrize("damage", ["missing pixels", "fewer pixels", "no index", "half an index", *NO_INDEX])
 def test_a_cache_that_is_not_whole_is_made_anew(damage, tiny_photos, tmp_path, monkeypatch):
     monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path))
     cache = open_cache(tiny_photos / "train", 32)
@@ -57,11 +60,26 @@ def test_a_cache_that_is_not_whole_is_made_anew(damage, tiny_photos, tmp_path, m
         os.truncate(cache.file, cache.nbytes - 1)
     elif damage == "no index":
         index.unlink()
-    else:
+    elif damage == "half an index":
         os.truncate(index, 20)
+    else:
+        index.write_text(damage)
     again = open_cache(tiny_photos / "train", 32)
     assert torch.equal(again.take(torch.arange(32)), expected)
     assert (again.digest, again.names) == (cache.digest, cache.names)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"digest": None}, {"names": ["a", 3] * 16}, {"labels": [0]}, {"labels": [0.5] * 32}, {"left_out": []}],
+    ids=str,
+)
+def test_an_index_of_other_types_is_made_anew(spoilt, tiny_photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path))
+    cache, (index,) = open_cache(tiny_photos / "train", 32), tmp_path.glob("*.json")
+    index.write_text(json.dumps(json.loads(index.read_text()) | spoilt))
+    again = open_cache(tiny_photos / "train", 32)
+    assert (again.digest, again.names, again.labels.tolist()) == (cache.digest, cache.names, cache.labels.tolist())
 
 
 def test_a_whole_cache_is_not_decoded_again(tiny_photos, monkeypatch):
