@@ -34,9 +34,9 @@ def release(
     corruptions: photos of other sources are answered less often than those that calibrated. average_with: bundles of
     runs with the same start, whose weights are averaged with this one's; it needs `calibrate_on`. The weights are
     float32 again once loaded. Raises DataError, and leaves nothing in `out`, when a label changes; at once when `out`
-    cannot be written to or holds a training run.
+    cannot be written to, holds a training run or is one of the bundles that go into the release.
     """
-    _refuse_unfit(out)
+    _refuse_unfit(out, (bundle, *average_with))
     classifier = averaged(bundle, average_with) if average_with else load_bundle(bundle)
     halved = copy.deepcopy(classifier)
     _halve(halved)
@@ -55,13 +55,15 @@ def release(
     return save_bundle(out, halved.network, classifier.metadata, torch.float16)
 
 
-def _refuse_unfit(out: Path) -> None:
+def _refuse_unfit(out: Path, sources: Sequence[Path]) -> None:
     """Now, not after the measuring, which takes minutes. What a run holds cannot be had again; an older bundle can."""
     there = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise DataError(f"{there}: no folder that can be written to; choose another --out")
     if any((out / name).exists() for name in (CHECKPOINT_FILE, LOCK_FILE)):
         raise DataError(f"{out}: holds a training run, which a release would write over; choose another --out")
+    if any(os.path.realpath(out) == os.path.realpath(source) for source in sources):
+        raise DataError(f"{out}: its weights go into the release, which would write over them; choose another --out")
 
 
 def averaged(bundle: Path, others: Sequence[Path]) -> Classifier:

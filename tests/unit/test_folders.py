@@ -25,6 +25,16 @@ def test_a_release_is_not_written_into_a_run(held, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [held]
 
 
+@pytest.mark.parametrize("source", ["bundle", "other"])
+def test_a_release_is_not_written_over_what_it_is_made_of(source, tmp_path):
+    """Whatever way the folder is named."""
+    (tmp_path / source).mkdir()
+    (tmp_path / "link").symlink_to(source)
+    for out in (tmp_path / source, tmp_path / "link", tmp_path / "link" / ".." / source):
+        with pytest.raises(DataError, match=f"{out}: its weights go into the release.* choose another --out"):
+            release(tmp_path / "bundle", [], out, average_with=[tmp_path / "other"])
+
+
 def test_a_release_replaces_an_earlier_one(tmp_path):
     """It gets as far as the run's bundle, which is missing here."""
     for name in ("bundle.json", "model.safetensors"):

@@ -72,7 +72,7 @@ def test_a_cache_that_is_not_whole_is_made_anew(damage, tiny_photos, tmp_path, m
 @pytest.mark.parametrize(
     "spoilt",
     [{"digest": None}, {"names": ["a", 3] * 16}, {"labels": [0]}, {"labels": [0.5] * 32}, {"left_out": []}],
-    ids=str,
+    ids=["digest", "name", "number of labels", "label", "left out"],
 )
 def test_an_index_of_other_types_is_made_anew(spoilt, tiny_photos, tmp_path, monkeypatch):
     monkeypatch.setenv("TRADES_BOB_CACHE", str(tmp_path))
