@@ -6,12 +6,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from model.bundle import METADATA_FILE
+from model.bundle import METADATA_FILE, WEIGHTS_FILE
 from model.errors import DataError
 from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.ranks import Ranks
+from train.watch import CURVES_FILE, METRICS_FILE
 
 LOCK_FILE: Final = ".lock"
+WRITTEN: Final = (CHECKPOINT_FILE, METADATA_FILE, WEIGHTS_FILE, METRICS_FILE, CURVES_FILE)
+"""The files that a run replaces whole."""
 
 
 @contextmanager
@@ -58,5 +61,6 @@ def _locked(out: Path) -> BinaryIO:
 def _clear(out: Path, resume: bool) -> None:
     if not resume and (out / CHECKPOINT_FILE).exists():
         raise DataError(f"{out}: holds a run already; --resume goes on with it, or choose another --out")
-    for left_over in out.glob(f".{CHECKPOINT_FILE}.*"):  # of a process that was killed while it wrote
-        left_over.unlink(missing_ok=True)
+    for name in WRITTEN:
+        for left_over in out.glob(f".{name}.*"):  # of a process that was killed while it wrote
+            left_over.unlink(missing_ok=True)

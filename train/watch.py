@@ -1,5 +1,6 @@
 """What a run leaves for people: `metrics.jsonl`, TensorBoard events, curves and the final table."""
 
+import io
 import json
 import time
 from pathlib import Path
@@ -114,7 +115,9 @@ def draw_curves(out: Path) -> None:
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    figure.savefig(out / CURVES_FILE, dpi=110)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=110)
+    replace_file(out / CURVES_FILE, png.getvalue())
 
 
 def print_table(validation: Validation, title: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import BundleError, DataError
+from model.files import replace_file
 from model.photos import find_photos
 from train.cache import open_cache
 from train.folder import held_folder
@@ -49,6 +50,32 @@ def test_a_folder_that_cannot_be_written_to_is_the_users_to_mend(name, tmp_path)
     (tmp_path / "readonly" / ".lock").mkdir(parents=True)
     with pytest.raises(DataError, match="; choose another --out"), held_folder(tmp_path / name, Ranks(), resume=False):
         pytest.fail("it is not to be had")
+
+
+def test_what_a_killed_run_had_half_written_goes_and_all_else_stays(tmp_path, monkeypatch):
+    """The names are those that `replace_file` gives."""
+    for name in ("checkpoint.pt", "bundle.json", "model.safetensors", "metrics.jsonl", "curves.png"):
+        with monkeypatch.context() as killed:
+            killed.setattr(Path, "chmod", _ended)
+            killed.setattr(Path, "unlink", lambda *_, **__: None)
+            with pytest.raises(KeyboardInterrupt):
+                replace_file(tmp_path / name, b"half")
+    for name in (".mine", "bundle.json.old"):
+        (tmp_path / name).touch()
+    assert len(list(tmp_path.iterdir())) == 7
+    with held_folder(tmp_path, Ranks(), resume=False):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".mine", "bundle.json.old"]
+
+
+def test_curves_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "replace", _ended)
+    with pytest.raises(KeyboardInterrupt):
+        draw_curves(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def _ended(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _denied(folder: Path) -> None:
