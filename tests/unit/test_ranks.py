@@ -73,6 +73,7 @@ def test_what_they_begin_from_is_compared_too(row, named, tiny_photos, tmp_path)
     with pytest.raises(DataError, match=f"do not have the same {named}"):
         sent_before_the_first_step(tiny_photos, tmp_path, TABLE, sent)
 
+
 TORCHRUN = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
 
