@@ -18,6 +18,7 @@ from train.loop import Trainer
 from train.ranks import Ranks, joined, own_device
 
 pytestmark = pytest.mark.unit
+TORCHRUN = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 TABLE = RUN | {"architecture": {"backbone": "wrn_16_1"}}
 
 
@@ -72,9 +73,6 @@ def test_what_they_begin_from_is_compared_too(row, named, tiny_photos, tmp_path)
     sent[row] = sent[row] + 1
     with pytest.raises(DataError, match=f"do not have the same {named}"):
         sent_before_the_first_step(tiny_photos, tmp_path, TABLE, sent)
-
-
-TORCHRUN = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
 
 @pytest.fixture

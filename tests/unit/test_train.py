@@ -428,7 +428,7 @@ def test_a_configuration_is_what_its_toml_says():
     """Integers where a real number is wanted, tuples, paths and ratios; floats to the last bit; also from a bundle."""
     loss = {"epsilon": "8/255", "step_size": 0.01}
     table = {"epochs": 2, "start_from": "runs/a", "classes": ["a", "b"], "loss": loss}
-    config = parse_config(table | {"optimizer": {"decay_epochs": [1, 1.5]}}, "run.toml")
+    config = parse_config(table | {"optimizer": {"schedule": "steps", "decay_epochs": [1, 1.5]}}, "run.toml")
     assert (config.epochs, config.start_from, config.classes) == (2.0, Path("runs/a"), ("a", "b"))
     assert (config.loss.epsilon, config.loss.step_size, config.optimizer.decay_epochs) == (8 / 255, 0.01, (1.0, 1.5))
     assert parse_config(json.loads(config.model_dump_json()), "bundle.json") == config
