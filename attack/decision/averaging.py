@@ -3,6 +3,7 @@
 N probes, D values of a picture.
 """
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -20,7 +21,9 @@ class AveragingParameters:
     """Of a step to a nearer point; chosen on validation photos."""
 
     probes: int = 160
-    """About each boundary point."""
+    """About each of the first boundary points."""
+    steady: int = 10
+    """So many points; about the t-th sqrt(t / steady) times as many: late steps need better normals (as in CGBA)."""
     chunk: int = 40
     """Probes that travel together."""
     radius: float = 0.1
@@ -35,6 +38,7 @@ class AveragingStepper:
     def __init__(self, problem: Problem, parameters: AveragingParameters) -> None:
         self.problem, self.parameters = problem, parameters
         self.arc = ArcSearch(problem, parameters.tolerance)
+        self.steps = 0
 
     def step(self, point: Vector, distance: float, most: int) -> Generator[Pixels, Hits, Vector]:
         """(D,) a nearer point; about this one at most `most` probes are spent, and one at least."""
@@ -43,12 +47,17 @@ class AveragingStepper:
         field = texture(self.problem.side)  # seldom needed: made with the first step
         places: list[Place] = []
         answers: list[Hits] = []
-        n = max(1, min(most, p.probes))
+        n = max(1, min(most, self._due()))
         for begin in range(0, n, p.chunk):
             chunk = field.places(self.problem.rng, min(p.chunk, n - begin))
             places += chunk
             answers.append((yield _probes(field, point, reach, chunk)))
         return (yield from self.arc.nearer(point, _normal(field, places, np.concatenate(answers))))
+
+    def _due(self) -> int:
+        """Probes about the next point."""
+        self.steps += 1
+        return int(self.parameters.probes * max(1.0, math.sqrt(self.steps / self.parameters.steady)))
 
     def moved(self) -> None:
         """The point is another: nothing to forget."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.arc import ArcSearch
 from attack.decision.auto import AutoParameters, auto
+from attack.decision.averaging import AveragingParameters, AveragingStepper
 from attack.decision.averaging import _normal as averaged_normal
 from attack.decision.averaging import _probes as averaging_probes
 from attack.decision.boundary import BoundaryParameters, _Walk
@@ -233,6 +234,23 @@ def test_a_textures_probes_and_sums_are_those_of_its_directions():
     probes = averaging_probes(field, point, 90.0, places)
     off = np.abs(probes - np.clip(point + 90 * directions, 0, 255))
     assert off.max() < 0.5 + 1e-3, "each value is the nearest one"
+
+
+def test_averaging_asks_more_about_later_points():
+    original = np.full(3 * 8 * 8, 100, np.float32)
+    stepper = AveragingStepper(
+        Problem(original, 8, np.random.default_rng(0), lambda: iter(()), 1000), AveragingParameters()
+    )
+    asked = []
+    for _ in range(40):
+        step, count = stepper.step(original + 50, 50.0, 10**6), 0
+        chunk = next(step)
+        while len(chunk) == AveragingParameters().chunk:
+            count += len(chunk)
+            chunk = step.send(np.arange(len(chunk)) % 2 == 0)
+        asked.append(count)
+    assert asked[:10] == [160] * 10
+    assert asked[39] == 320
 
 
 def test_a_point_off_the_boundary_does_not_spoil_the_normal_of_its_probes():
