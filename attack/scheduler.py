@@ -12,7 +12,7 @@ import numpy as np
 from attack.journal import Journal
 from attack.oracle import Oracle
 from attack.track import Track
-from attack.wire.async_client import REQUEST_BYTES
+from attack.wire.messages import REQUEST_BYTES
 from attack.wire.workers import workers
 from model.errors import RefusedError, UnansweredError
 

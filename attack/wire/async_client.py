@@ -7,29 +7,36 @@ N batch, H height, W width.
 """
 
 import sys
-from typing import Final, Unpack
+from typing import Unpack
 
 import httpx
 
 from attack.wire.connection import AsyncConnection, Options, base_url
-from attack.wire.messages import NPY, Info, Picture, encoded, npy_body, read_info, read_label, read_labels
+from attack.wire.messages import (
+    NPY,
+    REQUEST_BYTES,
+    Info,
+    Picture,
+    encoded,
+    npy_body,
+    read_info,
+    read_label,
+    read_labels,
+)
 from attack.wire.spread import spread
 from model.errors import RefusedError
 from model.pixels import Pixels
-
-REQUEST_BYTES: Final = 4 * 2**20
-"""A request carries at most so many bytes of pixels, or one picture."""
 
 
 class AsyncClient(AsyncConnection):
     """As `Client`, for an event loop."""
 
-    def __init__(self, url: str, **options: Unpack[Options]) -> None:
-        super().__init__(base_url(url), **options)
-
-    _info: Info | None = None
     fits = sys.maxsize
     """Pictures that a request may hold, once the endpoint has called more of them too large (413)."""
+    _info: Info | None = None
+
+    def __init__(self, url: str, **options: Unpack[Options]) -> None:
+        super().__init__(base_url(url), **options)
 
     async def info(self) -> Info:
         """Input size and limits of the endpoint, asked once."""

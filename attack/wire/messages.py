@@ -28,6 +28,8 @@ IMAGE_TYPES: Final = {
     ".bmp": "image/bmp",
 }
 DEFAULT_BATCH: Final = 64
+REQUEST_BYTES: Final = 4 * 2**20
+"""A request carries at most so many bytes of pixels, or one picture."""
 MIN_SIDE: Final = 8
 """On smaller pictures spatial maps and low frequencies mean nothing."""
 MAX_SIDE: Final = 4096

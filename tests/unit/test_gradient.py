@@ -1,14 +1,15 @@
 """The attacks on models whose worst case is known in closed form: a linear one, and one that abstains."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 import torch
 
 from attack.draws import Draws
-from attack.gradient.apgd import APGD, apgd, checkpoints
+from attack.gradient.apgd import APGD, _Ascent, apgd, checkpoints
 from attack.gradient.balls import lengths, project, random_point, steepest
-from attack.gradient.objective import objective, split
+from attack.gradient.objective import Attacked, objective, split
 from attack.gradient.pgd import PGD, pgd
 from attack.gradient.pool import run_pooled
 from attack.gradient.spsa import SPSA, spsa
@@ -270,6 +271,14 @@ def test_an_answer_that_is_not_finite_does_not_end_a_search(attack, start, x, y)
     assert sickly.finite
     assert bool(((found.objective - clean) / (worst - clean) > 0.7).all())
     assert in_ball(found.x, x, EPSILON, "l_inf")
+
+
+@pytest.mark.parametrize("loss", ["margin", "cross_entropy"])
+def test_the_best_point_of_an_ascent_is_never_one_whose_loss_is_not_finite(loss, x, y):
+    ascent = _Ascent(Sickly(1), x, y, APGD(loss=loss), -inf)
+    found, gradient, _ = ascent._evaluate(x, Attacked(x, torch.full((len(x),), -inf)))
+    assert found.tolist() == [-inf] * len(x)
+    assert not gradient.any()
 
 
 @pytest.mark.parametrize("attack", [lambda *a: pgd(*a, PGD("l_2", 0.3)), lambda *a: apgd(*a, APGD("l_2", 0.3))])
