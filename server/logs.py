@@ -1,6 +1,7 @@
 """Structured logs: one JSON object a line on stderr, the server's own and uvicorn's alike."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 from typing import Final, TextIO
@@ -38,11 +39,12 @@ class Together:
                 self.drain()
 
     def drain(self) -> None:
-        """Write the lines now."""
+        """Write the lines now. What a full disk, or a reader that has gone, does not take is lost, and nothing else."""
         self._timer = None
         lines, self._lines = self._lines, []
-        self._stream.write("".join(lines))
-        self._stream.flush()
+        with contextlib.suppress(OSError):
+            self._stream.write("".join(lines))
+            self._stream.flush()
 
 
 def configure_logs() -> Together:
