@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sys
+import warnings
 from typing import Final, TextIO
 
 import structlog
@@ -71,6 +72,7 @@ def configure_logs() -> Together:
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
         )
     )
+    warnings.simplefilter("ignore")  # those of decoders quote hostile files: no JSON, and Python keeps each new one
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()

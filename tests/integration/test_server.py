@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,6 +187,18 @@ def test_each_request_is_logged_with_its_id(client: httpx.Client, server: LiveSe
     (line,) = [line for line in lines if line.get("request_id") == "mine-1"]
     assert (line["route"], line["status"], line["images"]) == ("/predict", 200, 1)
     assert {"decode_ms", "queue_ms", "inference_ms", "ms", "timestamp"} <= set(line)
+
+
+def test_what_a_decoder_warns_of_is_not_logged(client: httpx.Client, server: LiveServer) -> None:
+    """It quotes the file, is no JSON, and Python would keep each new one for good."""
+    three_orientations = struct.pack("<HHHLL", 1, 0x0112, 3, 3, 26)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + three_orientations + bytes(4) + b"\1\0\1\0\1\0"
+    picture = encoded(square("bird"), "JPEG", exif=exif)
+    answer = client.post("/predict", content=picture, headers={"content-type": "image/jpeg"})
+    assert answer.json() == {"label": "bird"}
+    wait_for(lambda: answer.headers["x-request-id"] in server.log)
+    for line in server.log.splitlines():
+        json.loads(line)
 
 
 def test_nothing_names_a_library_or_a_path(client: httpx.Client) -> None:
