@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/bmp")
 NPY_TYPE = "application/x-npy"
 FORM_TYPE = "multipart/form-data"
+MAX_DIMENSIONS = 4
+"""Of an array: (N, H, W, 3)."""
 MAX_PARTS_BESIDE = 16
 """Parts of a form beyond the images that it may hold."""
 
@@ -116,6 +118,8 @@ def read_npy(body: bytes) -> Pixels:
         raise WrongShape("The array must be uint8.")
     if not shape or min(shape) < 1:
         raise WrongShape("The array is empty.")
+    if len(shape) > MAX_DIMENSIONS:  # numpy has no array of more than 64
+        raise WrongShape(f"The array has more than {MAX_DIMENSIONS} dimensions.")
     if len(body) - stream.tell() != count:
         raise NotAnImage("The npy file is not as long as its header says.")
     flat = np.frombuffer(body, np.uint8, count, stream.tell())

@@ -18,9 +18,18 @@ pytestmark = pytest.mark.unit
 
 
 @settings(deadline=None)
-@given(arrays(np.uint8, st.lists(st.integers(1, 5), min_size=1, max_size=5).map(tuple)), st.sampled_from("CF"))
+@given(arrays(np.uint8, st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple)), st.sampled_from("CF"))
 def test_arrays_come_back(array: np.ndarray, order: str) -> None:
     assert np.array_equal(read_npy(npy(np.asarray(array, order=order))), array)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("dimensions", [5, 70])
+def test_arrays_of_many_dimensions_are_of_a_wrong_shape(dimensions: int) -> None:
+    """Also of more than numpy has."""
+    five = npy(np.zeros((1,) * 5, np.uint8))
+    head = five[10:-1].replace(b"(1, 1, 1, 1, 1)", str((1,) * dimensions).encode())
+    with pytest.raises(WrongShape):
+        read_npy(five[:8] + len(head).to_bytes(2, "little") + head + five[-1:])
 
 
 @settings(deadline=None)
