@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from model.errors import ImageError, ImageShapeError, ImageTooLargeError, UserError
 from model.files import read_bounded
@@ -30,6 +30,16 @@ MAX_ASPECT: Final = 50
 """Pictures whose sides differ more are refused: a 20,000 x 1 line would be resized to gigabytes."""
 THE_PICTURE: Final = "the picture"
 """What messages call one that is no file."""
+TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation. Pillow's `exif_transpose` also writes all of EXIF anew, and fails at what only its reader takes."""
 STRIP_PIXELS: Final = 2**18
 """About so many pixels at once are brought to RGB."""
 
@@ -77,10 +87,10 @@ def _decode(name: str, content: bytes, max_pixels: int, upright: bool) -> Image.
         if (pixels := picture.width * picture.height) > max_pixels:
             line = f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read"
             raise ImageTooLargeError(line, pixels)
-        if upright:
-            ImageOps.exif_transpose(picture, in_place=True)
         picture.load()
-        return _to_rgb(picture)
+        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1)) if upright else None
+        rgb = _to_rgb(picture)
+    return rgb if turn is None else rgb.transpose(turn)
 
 
 def to_square(picture: Image.Image | Pixels, size: int, name: str = THE_PICTURE) -> Pixels:
