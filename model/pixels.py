@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from model.errors import ImageError, ImageShapeError, ImageTooLargeError, UserError
 from model.files import read_bounded
@@ -87,6 +87,7 @@ def _decode(name: str, content: bytes, max_pixels: int, upright: bool) -> Image.
         if (pixels := picture.width * picture.height) > max_pixels:
             line = f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read"
             raise ImageTooLargeError(line, pixels)
+        _scale_transparent_colour(picture)
         picture.load()
         turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1)) if upright else None
         rgb = _to_rgb(picture)
@@ -129,6 +130,15 @@ def pixels_sha256(pixels: Pixels) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).data.cast("B")).hexdigest()
 
 
+def _scale_transparent_colour(picture: ImageFile.ImageFile) -> None:
+    """Bring the colour that a PNG calls transparent to 8 bits, as its pixels will be: Pillow keeps the file's depth."""
+    colour, raw_mode = picture.info.get("transparency"), picture.tile[0].args if picture.tile else None
+    if colour is not None and raw_mode in ("L;2", "L;4"):
+        picture.info["transparency"] = colour * (85 if raw_mode == "L;2" else 17)
+    elif colour is not None and raw_mode == "RGB;16B":
+        picture.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
 def _to_rgb(picture: Image.Image) -> Image.Image:
     """RGB; transparency over white; 16-bit grey scaled to 8 bit rather than clipped.
 
@@ -146,8 +156,9 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 def _strip_to_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16") or picture.mode == "I":
-        grey = np.asarray(picture, dtype=np.uint32) >> 8
-        return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
+        grey = np.asarray(picture, dtype=np.uint32)
+        clear = grey == picture.info.get("transparency", -1)
+        return Image.fromarray(np.where(clear, 255, grey >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -13,6 +14,17 @@ from tests.pictures import encoded
 pytestmark = pytest.mark.unit
 ORIENTATION, SOFTWARE = 0x0112, 0x0131
 SHORT, DOUBLE = 3, 12
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">L", len(content)) + name + content + struct.pack(">L", zlib.crc32(name + content))
+
+
+def png(depth: int, colour_type: int, row: bytes, *chunks: bytes) -> bytes:
+    """Two pixels, one above the other, each a row of these bytes; what stands before them."""
+    head = struct.pack(">LLBBBBB", 1, 2, depth, colour_type, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), *chunks, chunk(b"IDAT", zlib.compress(b"\0" + row)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def exif(*entries: tuple[int, int, int, bytes]) -> bytes:
@@ -37,3 +49,15 @@ def test_a_picture_is_turned_as_pillow_turns_it(orientation, mode):
 def test_odd_metadata_does_not_keep_a_picture_from_being_turned():
     block = exif((ORIENTATION, SHORT, 1, b"\6\0\0\0"), (SOFTWARE, DOUBLE, 1, struct.pack("<L", 46)))
     assert read_picture(encoded(Image.new("RGB", (60, 40)), "JPEG", exif=block)).size == (40, 60)
+
+
+@pytest.mark.parametrize(
+    ("depth", "values"),
+    [(1, (1,)), (2, (1,)), (4, (7,)), (8, (200,)), (16, (0x1234,)), (8, (1, 2, 3)), (16, (0x1234, 0x5678, 0x9ABC))],
+)
+def test_the_transparent_colour_of_a_png_of_any_depth_is_white(depth, values):
+    shift = 8 - depth if depth < 8 else 0
+    rows = [b"".join((value << shift).to_bytes(max(1, depth // 8)) for value in row) for row in (values, (0,) * 3)]
+    colour = b"".join(value.to_bytes(2) for value in values)
+    file = png(depth, 2 * (len(values) == 3), rows[0] + b"\0" + rows[1][: len(rows[0])], chunk(b"tRNS", colour))
+    assert np.asarray(read_picture(file))[:, 0].tolist() == [[255, 255, 255], [0, 0, 0]]
