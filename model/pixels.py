@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 
 from model.errors import ImageError, ImageShapeError, ImageTooLargeError, UserError
 from model.files import read_bounded
@@ -39,11 +39,12 @@ TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""By EXIF orientation. Pillow's `exif_transpose` also writes all of EXIF anew, and fails at what only its reader takes."""
+"""By EXIF orientation. Pillow's `exif_transpose` writes all of EXIF anew besides, and fails where it only can be read."""
 STRIP_PIXELS: Final = 2**18
 """About so many pixels at once are brought to RGB."""
 
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is stricter, and raises rather than warns
+PngImagePlugin.MAX_TEXT_MEMORY = 2**23  # characters of four bytes; at Pillow's own 2**26 a pixel in 70 KB takes 256 MB
 
 
 def read_content(path: Path) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from model.errors import ImageError
 from model.pixels import read_picture
 from tests.pictures import encoded
 
@@ -61,3 +62,11 @@ def test_the_transparent_colour_of_a_png_of_any_depth_is_white(depth, values):
     colour = b"".join(value.to_bytes(2) for value in values)
     file = png(depth, 2 * (len(values) == 3), rows[0] + b"\0" + rows[1][: len(rows[0])], chunk(b"tRNS", colour))
     assert np.asarray(read_picture(file))[:, 0].tolist() == [[255, 255, 255], [0, 0, 0]]
+
+
+def test_text_that_unpacks_to_much_memory_is_refused():
+    megabyte = zlib.compress(bytes(2**20 - 4) + "\N{BIRD}".encode())
+    text = [chunk(b"iTXt", b"%d\0\1\0\0\0" % number + megabyte) for number in range(9)]
+    assert read_picture(png(8, 2, bytes(7), *text[:8])).size == (1, 2)
+    with pytest.raises(ImageError, match="no readable PNG"):
+        read_picture(png(8, 2, bytes(7), *text))
