@@ -26,6 +26,8 @@ MAX_PIXELS: Final = 40_000_000
 """Pictures with more pixels are refused before they are decoded (a decompression bomb is a few kilobytes)."""
 MAX_BYTES: Final = 2**28
 """Larger files are not read: no picture of so many pixels, 8 bits a channel, has more, and a file of holes any size."""
+MAX_READS: Final = 2**16
+"""Parts of a file that a decoder may read before the pixels: of millions of empty segments each takes memory."""
 MAX_ASPECT: Final = 50
 """Pictures whose sides differ more are refused: a 20,000 x 1 line would be resized to gigabytes."""
 THE_PICTURE: Final = "the picture"
@@ -81,10 +83,25 @@ def _content(name: str, source: bytes | Path) -> bytes:
             raise ImageError(f"{name}: {error}") from error
 
 
+class _Opening(io.BytesIO):
+    """A picture's file, of which no more than `MAX_READS` parts are read before it `is_open`."""
+
+    reads, is_open = 0, False
+
+    def read(self, size: int | None = -1) -> bytes:
+        """See io.BytesIO."""
+        self.reads += 1
+        if self.reads > MAX_READS and not self.is_open:
+            raise OSError("no picture begins here")
+        return super().read(size)
+
+
 def _decode(name: str, content: bytes, max_pixels: int, upright: bool) -> Image.Image:
     if has_endless_scans(content):
         raise ImageError(f"{name} has more than {MAX_SCANS} scans")
-    with _hostile_decoder(name), Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+    file = _Opening(content)
+    with _hostile_decoder(name), Image.open(file, formats=FORMATS) as picture:
+        file.is_open = True
         if (pixels := picture.width * picture.height) > max_pixels:
             line = f"{name} has {picture.width} x {picture.height} pixels; at most {max_pixels} are read"
             raise ImageTooLargeError(line, pixels)

@@ -70,3 +70,12 @@ def test_text_that_unpacks_to_much_memory_is_refused():
     assert read_picture(png(8, 2, bytes(7), *text[:8])).size == (1, 2)
     with pytest.raises(ImageError, match="no readable PNG"):
         read_picture(png(8, 2, bytes(7), *text))
+
+
+def test_endless_segments_before_the_pixels_are_refused():
+    """Of 16 MB of them Pillow made 520 MB."""
+    plain = encoded(Image.new("RGB", (1, 2)), "JPEG")
+    segment = b"\xff\xe9\0\2"
+    assert read_picture(plain[:2] + 1000 * segment + plain[2:]).size == (1, 2)
+    with pytest.raises(ImageError, match="no readable PNG"):
+        read_picture(plain[:2] + 50_000 * segment + plain[2:])
