@@ -48,8 +48,8 @@ def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
             access_log=False,
             server_header=False,
             backlog=BACKLOG,
-            timeout_keep_alive=round(settings.keep_alive_s),
-            timeout_graceful_shutdown=round(settings.drain_timeout_s),
+            timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # fractions do as well
+            timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]
         )
     )
     host, port = listener.getsockname()[:2]

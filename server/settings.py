@@ -22,7 +22,12 @@ class Settings(BaseSettings):
 
     # An empty variable is as good as none: that is how compose and systemd pass on what is not set.
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     host: str = "127.0.0.1"

@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +60,15 @@ def test_empty_lines_between_requests_do_not_hold_a_connection(server: LiveServe
         assert answered(connection)
         assert answer_to_drops(connection, b"\r\n").startswith(b"HTTP/1.1 408 ")
         assert connection.recv(65536) == b""
+
+
+def test_less_than_half_a_second_is_a_time_to_keep_a_connection(tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").write_text("a" * 64)
+    factory = "tests.fake_runtime:open_runtime"
+    with live_server(tmp_path, tmp_path, factory, keep_alive_s=0.49) as server, connected(server) as connection:
+        assert answered(connection)
+        time.sleep(0.05)
+        assert answered(connection)
 
 
 def test_an_empty_line_behind_a_request_does_not_cut_it_short(server: LiveServer) -> None:

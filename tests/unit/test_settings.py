@@ -50,7 +50,8 @@ def test_problems_are_unlike_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("MAX_QUEUE", "many"), ("MAX_QUEUE", "0"), ("RUNTIME", "abacus"), ("PORT", "70000")]
+    ("name", "value"),
+    [("MAX_QUEUE", "many"), ("MAX_QUEUE", "0"), ("RUNTIME", "abacus"), ("PORT", "70000"), ("KEEP_ALIVE_S", "inf")],
 )
 def test_mistakes_name_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"TRADES_BOB_{name}", value)
