@@ -1,5 +1,7 @@
 """The commands `trades-bob serve` and `trades-bob make-key`."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,8 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on (TRADES_BOB_PORT, 8000).")] = None,
 ) -> None:
     """Serve a bundle over HTTP: labels only. Settings beside the flags are TRADES_BOB_* variables (docs/service.md)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the first process of a container does not hear of it else
+
     from server.run import run
     from server.settings import read_settings
 

@@ -30,11 +30,10 @@ def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
     bundle = _bundle(settings)
     listener = _listen(settings)
     log = configure_logs()
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn drains, then raises the signal again: end with 0, not 143
     service = Service(settings, bundle, factory)
     server: uvicorn.Server
 
-    def stop() -> None:
+    def stop(*_: object) -> None:
         server.should_exit = True
 
     server = uvicorn.Server(
@@ -52,6 +51,8 @@ def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
             timeout_graceful_shutdown=settings.drain_timeout_s,  # type: ignore[arg-type]
         )
     )
+    # Until uvicorn hears of it itself; once it has drained it raises the signal again: end with 0, not 143.
+    signal.signal(signal.SIGTERM, stop)
     host, port = listener.getsockname()[:2]
     _log.info("listening", url=f"http://{host}:{port}", bundle=str(bundle))
     try:

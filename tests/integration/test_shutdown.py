@@ -1,19 +1,37 @@
 """SIGTERM ends the service soon, whatever clients do, and cuts off no request that is whole."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.fake_runtime import square
-from tests.live_server import LiveServer, live_server, npy, wait_for, wait_until_read
+from tests.live_server import ROOT, LiveServer, live_server, npy, wait_for, wait_until_read
 
 pytestmark = pytest.mark.integration
 FACTORY = "tests.fake_runtime:open_runtime"
 SOON_S = 15
 """Long for a busy machine, and less than the 25 s for which requests in hand are waited for."""
 BODY = npy(square("bird"))
+EARLY = """
+import os, signal, sys
+import server.run as run, trades_bob, uvicorn
+
+def early(real):
+    def call(*given, **named):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*given, **named)
+    return call
+
+{place} = early({place})
+run.run.__defaults__ = ("tests.fake_runtime:open_runtime",)
+sys.argv[1:] = ["serve", "--port", "0"]
+trades_bob.main()
+"""
 HEAD = (
     f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: {len(BODY)}\r\n\r\n"
 ).encode()
@@ -85,3 +103,14 @@ def test_a_model_that_is_loading(bundle: Path) -> None:
         worker = Path(f"/proc/{server.worker_pid()}")
         assert stop(server) < SOON_S
         wait_for(lambda: not worker.exists())
+
+
+@pytest.mark.parametrize("place", ["run._bundle", "run.create_app", "uvicorn.Server.run"])
+def test_while_it_starts(bundle: Path, place: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY.format(place=place)],
+        env={**os.environ, "TRADES_BOB_BUNDLE": str(bundle), "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        timeout=SOON_S,
+    )
+    assert done.returncode == 0
