@@ -1,5 +1,6 @@
 """The gate before all routes: request ids, limits, problems as answers, counts and one log line per request."""
 
+import asyncio
 import json
 import re
 import time
@@ -11,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.bodies import ClientGone
-from server.problems import MethodNotAllowed, NotFound, Problem, new_request_id
+from server.problems import MethodNotAllowed, NotFound, Problem, Unavailable, new_request_id
 from server.service import Answer, Service
 
 LABEL_ROUTES: Final = ("/predict", "/predict/batch")
@@ -79,6 +80,10 @@ class Gate:
         except ClientGone:
             visit.status = CLIENT_GONE
             self.service.metrics.disconnects.inc()
+        except asyncio.CancelledError:  # the service ends, and has waited long enough
+            if visit.status:
+                raise
+            await self._refuse(visit, Unavailable("The service is shutting down.", retry_after_s=5))
         except Exception:
             _log.exception("request failed", request_id=visit.request_id)
             if visit.status:

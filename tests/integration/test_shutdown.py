@@ -97,6 +97,19 @@ def test_a_client_that_does_not_read(server: LiveServer) -> None:
         assert stop(server) < SOON_S
 
 
+def test_what_is_not_done_in_time_is_refused(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY, drain_timeout_s=1, FAKE_DELAY_S=60) as server:
+        with connect(server) as connection:
+            connection.sendall(HEAD + BODY)
+            wait_until_read(connection)
+            assert stop(server) < SOON_S
+            answer = everything(connection)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"shutting down" in answer
+        assert "Traceback" not in server.log
+        assert '"exception"' not in server.log
+
+
 def test_a_model_that_is_loading(bundle: Path) -> None:
     with live_server(bundle, bundle, FACTORY, ready=False, FAKE_OPEN_S=600) as server:
         wait_for(lambda: '"worker started"' in server.log)
