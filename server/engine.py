@@ -128,8 +128,14 @@ class Engine:
     async def _restart(self) -> None:
         if self._deaths_in_a_row > 1:
             await asyncio.sleep(min(MAX_BACKOFF_S, 2.0 ** (self._deaths_in_a_row - 2)))
-        if not self._closed:
+        if self._closed:
+            return
+        try:
             self._start_worker()
+        except OSError as error:  # there is no memory, descriptor or place for a process at the moment
+            self._deaths_in_a_row += 1
+            _log.error("worker not started", reason=str(error))
+            self._spawn(self._restart())
 
     async def _watch(self) -> None:
         """Kill a worker that hangs: loading, in a batch, or without a sign of life, each for longer than it may."""

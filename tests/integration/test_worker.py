@@ -1,13 +1,16 @@
 """The worker under its engine, without HTTP: where it finds its code, when it is ready, how it ends."""
 
 import asyncio
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server.batcher import Job
 from server.engine import Engine
-from server.process import WorkerConfig
+from server.process import WorkerConfig, WorkerProcess
 from tests.fake_runtime import HANG, square
 
 pytestmark = pytest.mark.integration
@@ -40,6 +43,34 @@ def test_packages_in_the_current_directory_are_not_taken_for_ours(
             engine.close()
 
     assert asyncio.run(restarts()) == 0
+
+
+def test_a_machine_that_has_no_room_for_a_worker_is_asked_again(
+    config: WorkerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def start(*given: Any) -> WorkerProcess:
+        tries.append(given)
+        if len(tries) == 2:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return WorkerProcess(*given)
+
+    async def run() -> None:
+        engine = engine_for(config)
+        engine.start()
+        try:
+            await asyncio.wait_for(engine.opened(), 60)
+            assert engine._worker is not None
+            engine._worker.kill()
+            async with asyncio.timeout(30):
+                while len(tries) < 3 or engine.not_ready() is not None:
+                    await asyncio.sleep(0.02)
+        finally:
+            engine.close()
+
+    monkeypatch.setattr("server.engine.WorkerProcess", start)
+    asyncio.run(run())
 
 
 def test_a_worker_that_is_stuck_in_a_batch_is_not_ready(config: WorkerConfig) -> None:
