@@ -41,7 +41,7 @@ TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""By EXIF orientation. Pillow's `exif_transpose` writes all of EXIF anew besides, and fails where it only can be read."""
+"""By EXIF orientation. Pillow's `exif_transpose` also writes EXIF anew, and fails at what can only be read."""
 STRIP_PIXELS: Final = 2**18
 """About so many pixels at once are brought to RGB."""
 

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from server.budget import ByteBudget
 from server.head import MAX_HEAD_BYTES, Head
+from server.pace import Pace
 from server.pipelined import Flow, Pipelined
 from server.problems import Malformed, Problem, SlowHead, Unavailable, new_request_id
 from server.settings import Settings
@@ -58,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger = Timer(self.loop, self.transport.hang_up)
         self._unread = Timer(self.loop, self.transport.abort)
         self._last_words = Timer(self.loop, self._refuse_unfinished)
-        self._head = Head()
+        self._head, self._pace = Head(), Pace(self.loop)
         self._in_head = False
         self._waits_since = self.loop.time()
         self._start_head()
@@ -142,6 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         self._head.tell()
+        self._pace.come(len(body))
         if self._waiting:
             self._count(self._waiting.grow, len(body))
         if not self._deaf:
@@ -173,6 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._in_service = cycle
+        self._pace.begin(len(cycle.body))
         if self._waiting:
             self._waiting.first_out()
         super()._start_asgi_task(cycle, app)
@@ -193,9 +196,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(problem)
 
     def _find_room(self) -> None:
-        """End the connections that have waited longest for a request; where all are in use, refuse this one."""
+        """End the connections that have waited longest for a request, then those whose body drips, or refuse this."""
         here = [one for one in self.connections if not one.transport.is_hung_up()]
-        waiting = sorted((one for one in here if not (one is self or one._answering)), key=lambda one: one._waits_since)
+        waiting = [one for one in here if one is not self and (one._drips or not one._answering)]
+        waiting.sort(key=lambda one: (one._answering, one._waits_since))
         too_many = len(here) - self.settings.max_connections
         for one in waiting[: max(0, too_many)]:
             one._give_way()
@@ -203,11 +207,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(Unavailable("Too many connections.", retry_after_s=1))
 
     def _give_way(self) -> None:
-        """End at once, without waiting for the client; one that has sent a part of a head, or nothing yet, is told."""
+        """End at once, without waiting for the client; one that has sent a part of a request, or nothing, is told."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
             return
-        if self._head_timer.is_set:
+        if self._head_timer.is_set or self._answering:
             self._refuse(Unavailable("Too many connections, and this one has waited longest.", retry_after_s=1))
         self.transport.close()
         self.transport.hang_up()
@@ -269,6 +273,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether the application has a request, behind which here may wait."""
         cycle = self._in_service
         return cycle is not None and not (cycle.response_complete or cycle.disconnected)
+
+    @property
+    def _drips(self) -> bool:
+        return self._in_service is self.cycle and self.cycle is not None and self.cycle.more_body and self._pace.is_slow
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what is no whole request without the application, after those before it, and close."""

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     max_queue: int = Field(default=256, ge=1, le=65536)
     """Images being decoded, waiting or computed at once; beyond it requests are refused (503)."""
     max_connections: int = Field(default=512, ge=1)
-    """Open connections; a further one takes the place of that which has waited longest for a request, or gets 503."""
+    """Open connections; a further one takes the place of that which waits longest for its client, or gets 503."""
     header_timeout_s: float = Field(default=10, gt=0)
     """Time a client has for the head of a request, from the first moment of a connection."""
     body_timeout_s: float = Field(default=20, gt=0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import socket
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from server.limits import make_key
+from server.pace import GRACE_S
 from tests.fake_runtime import CRASH, HANG, SIZE, square
 from tests.live_server import NPY, LiveServer, live_server, npy, wait_for, wait_until_read
 
@@ -255,6 +257,28 @@ def test_too_many_connections(bundle: Path) -> None:
                 received = answers.read()
             assert told in received.split(b"\r\n")[0]
             assert received.count(b"HTTP/1.1 ") == (2 if old == 2 else 1)
+
+
+def test_bodies_that_drip_give_way(bundle: Path) -> None:
+    """Behind those that ask nothing: a byte now and then would hold a place for as long as a body may take."""
+    get, half = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", npy_head("/predict", 1000) + b"x"
+    with live_server(bundle, bundle, FACTORY, max_connections=3) as server, ExitStack() as stack:
+
+        def connect(sent: bytes) -> socket.socket:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+            connection.sendall(sent)
+            wait_until_read(connection)
+            return connection
+
+        idle, *slow = [connect(sent) for sent in (get, half, half)]
+        time.sleep(GRACE_S + 0.5)
+        connect(half)
+        with idle.makefile("rb") as answers:
+            assert b" 200 " in answers.readline()
+            assert answers.read().endswith(b"}")
+        assert b" 200 " in connect(get).recv(1000)
+        (told,) = select.select(slow, [], [], 0.5)[0]
+        assert b" 503 " in told.recv(1000)
 
 
 def test_a_connection_in_use_gives_way_to_none(bundle: Path) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from server.head import LINE_BYTES, MAX_HEAD_BYTES
+from server.pace import BYTES_PER_S, GRACE_S, Pace
 from server.pipelined import MAX_WAITING, REQUEST_BYTES
 from server.protocol import BoundedProtocol, bounded_protocol
 from server.settings import Settings
@@ -181,3 +183,14 @@ def test_what_waits_is_forgotten_with_its_connection(end: str) -> None:
         assert transport.written.count(b"HTTP/1.1 ") == (0 if end == "hang up" else 1)
 
     asyncio.run(check())
+
+
+def test_a_body_is_slow_that_stays_behind_its_pace() -> None:
+    clock = Mock()
+    clock.time.return_value = 0.0
+    pace = Pace(clock)
+    pace.begin(100)
+    for now, come, slow in ((GRACE_S, 0, False), (GRACE_S + 1, 0, True), (GRACE_S + 1, BYTES_PER_S, False)):
+        clock.time.return_value = now
+        pace.come(come)
+        assert pace.is_slow == slow
