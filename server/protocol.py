@@ -154,6 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deaf:
             return
         super().on_message_complete()
+        self.cycle.more_body = False  # which uvicorn leaves as it was where the answer came first
         if self._linger.is_set:
             self._linger.stop()
             idle, handler = self.timeout_keep_alive, self.timeout_keep_alive_handler

@@ -137,6 +137,20 @@ async def test_a_body_that_is_refused_unread_is_not_kept() -> None:
 
 
 @in_loop
+async def test_what_is_no_http_is_told_so_behind_a_body_that_was_refused_unread() -> None:
+    server = Server()
+    server.reads = False
+    server.answer.set()
+    protocol, transport = server.connect()
+    protocol.data_received(POST % 10 + bytes(5))
+    await settle()
+    assert transport.written.startswith(b"HTTP/1.1 204 ")
+    protocol.data_received(bytes(5) + b"no HTTP\r\n\r\n")
+    await settle()
+    assert b"HTTP/1.1 400 " in transport.written
+
+
+@in_loop
 async def test_what_waits_on_all_connections_is_bounded() -> None:
     server = Server(max_buffered_bytes=1_000_000)
     connections = [server.connect() for _ in range(12)]
