@@ -135,6 +135,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._count(self._waiting.add, self._head.bytes)
         if not self._deaf:
             super().on_headers_complete()
+            self.cycle.keep_alive &= not self.parser.should_upgrade()  # nothing behind it would be parsed
             if self._waiting:
                 self.flow.resume_reading()  # uvicorn reads no further once one waits, and would not see a hang-up
 
