@@ -11,8 +11,12 @@ def fault(bundle: Path, announced_sha256: str) -> str | None:
     metadata, weights = bundle / "bundle.json", bundle / "model.safetensors"
     if not (metadata.is_file() and weights.is_file()):
         return "no bundle to bake in: put one into model/release, or name its folder with --build-context bundle=DIR"
+    try:
+        told_sha256 = json.loads(metadata.read_bytes())["weights_sha256"]
+    except (ValueError, KeyError, TypeError):
+        return f"{metadata}: truncated or altered; no JSON with weights_sha256"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    if digest != json.loads(metadata.read_bytes()).get("weights_sha256"):
+    if digest != told_sha256:
         return f"{weights}: truncated or altered (SHA-256 {digest}); bundle.json says otherwise"
     if announced_sha256 not in ("", digest):
         return f"{weights}: SHA-256 is {digest}, the build argument WEIGHTS_SHA256 says {announced_sha256}"

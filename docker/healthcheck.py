@@ -11,7 +11,7 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def reason() -> str | None:
     """Why the service is not ready, or None."""
-    url = f"http://127.0.0.1:{os.environ.get('TRADES_BOB_PORT', '8000')}/readyz"
+    url = f"http://127.0.0.1:{os.environ.get('TRADES_BOB_PORT') or '8000'}/readyz"
     try:
         with _direct.open(url, timeout=2):
             return None

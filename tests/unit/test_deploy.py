@@ -1,5 +1,7 @@
 """Dockerfile, compose and Kubernetes files: valid, hardened, and true to the service that they run."""
 
+import contextlib
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -166,3 +168,23 @@ def test_the_build_of_torch_can_be_demanded(tmp_path, torch_build, ending):
     tested = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
     assert f"{tested}{ending}" in (tmp_path / "out" / "constraints.txt").read_text().splitlines()
     assert any(line.startswith("torch>=") for line in (tmp_path / "out" / "requirements.txt").read_text().splitlines())
+
+
+@pytest.mark.parametrize("metadata", ["{", "[]", "{}", "\xff"])
+def test_a_broken_bundle_json_stops_the_build_in_one_line(tmp_path, metadata):
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "bundle.json").write_text(metadata, encoding="latin-1")
+    command = [sys.executable, ROOT / "docker" / "check_bundle.py", tmp_path, ""]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("trades-bob image: ")
+    assert run.stderr.count("\n") == 1
+
+
+def test_an_empty_port_is_as_good_as_none_for_the_health_check(monkeypatch):
+    asked = []
+    check = runpy.run_path(str(ROOT / "docker" / "healthcheck.py"))
+    monkeypatch.setattr(check["_direct"], "open", lambda url, **_: asked.append(url) or contextlib.nullcontext())
+    monkeypatch.setenv("TRADES_BOB_PORT", "")
+    assert check["reason"]() is None
+    assert asked == ["http://127.0.0.1:8000/readyz"]
