@@ -20,18 +20,6 @@ LAST_WORDS_S: Final = 2.0
 """At the end of the service a client has so long to finish sending its request, to read its answer or to hang up."""
 
 
-def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], None]) -> type["BoundedProtocol"]:
-    """The protocol class with the bounds of these settings; `on_refusal` hears what is refused here, and its id."""
-
-    class Bounded(BoundedProtocol):
-        patience_s = settings.body_timeout_s
-        waiting_budget = ByteBudget(settings.max_buffered_bytes)
-        refused = staticmethod(on_refusal)
-
-    Bounded.settings = settings
-    return Bounded
-
-
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -59,8 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._linger = Timer(self.loop, self.transport.hang_up)
         self._unread = Timer(self.loop, self.transport.abort)
         self._last_words = Timer(self.loop, self._refuse_unfinished)
-        self._head, self._pace = Head(), Pace(self.loop)
-        self._in_head = False
+        self._head, self._in_head, self._pace = Head(), False, Pace(self.loop)
         self._waits_since = self.loop.time()
         self._start_head()
         if len(self.connections) > self.settings.max_connections:
@@ -201,9 +188,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """End the connections that have waited longest for a request, then those whose body drips, or refuse this."""
         here = [one for one in self.connections if not one.transport.is_hung_up()]
         waiting = [one for one in here if one is not self and (one._drips or not one._answering)]
-        waiting.sort(key=lambda one: (one._answering, one._waits_since))
         too_many = len(here) - self.settings.max_connections
-        for one in waiting[: max(0, too_many)]:
+        for one in sorted(waiting, key=lambda one: (one._answering, one._waits_since))[: max(0, too_many)]:
             one._give_way()
         if too_many > len(waiting):
             self._refuse(Unavailable("Too many connections.", retry_after_s=1))

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +11,10 @@ import uvicorn
 
 from model.errors import BundleError, ConfigError, TradesBobError
 from server.app import create_app
+from server.budget import ByteBudget
 from server.logs import configure_logs
-from server.protocol import bounded_protocol
+from server.problems import Problem
+from server.protocol import BoundedProtocol
 from server.service import OPEN_RUNTIME, Service
 from server.settings import Settings
 
@@ -61,6 +64,18 @@ def run(settings: Settings, factory: str = OPEN_RUNTIME) -> None:
         log.drain()
     if service.fatal is not None:
         raise (BundleError if service.fatal.exit_code == BundleError.exit_code else TradesBobError)(str(service.fatal))
+
+
+def bounded_protocol(settings: Settings, on_refusal: Callable[[Problem, str], None]) -> type[BoundedProtocol]:
+    """The protocol class with the bounds of these settings; `on_refusal` hears what is refused here, and its id."""
+
+    class Bounded(BoundedProtocol):
+        patience_s = settings.body_timeout_s
+        waiting_budget = ByteBudget(settings.max_buffered_bytes)
+        refused = staticmethod(on_refusal)
+
+    Bounded.settings = settings
+    return Bounded
 
 
 def _bundle(settings: Settings) -> Path:

@@ -12,7 +12,8 @@ from uvicorn.server import ServerState
 from server.head import LINE_BYTES, MAX_HEAD_BYTES
 from server.pace import BYTES_PER_S, GRACE_S, Pace
 from server.pipelined import MAX_WAITING, REQUEST_BYTES
-from server.protocol import BoundedProtocol, bounded_protocol
+from server.protocol import BoundedProtocol
+from server.run import bounded_protocol
 from server.settings import Settings
 
 pytestmark = pytest.mark.unit
