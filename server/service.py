@@ -100,6 +100,9 @@ class Service:
                 _log.error("reload failed", reason=str(error) or "the new worker did not become ready")
                 fresh.close()
                 return
+            except asyncio.CancelledError:  # the service ends, and its worker would outlive it
+                fresh.close()
+                raise
             old, self.engine = self.engine, fresh
             _log.info("reloaded", weights_sha256=fresh.hello.weights_sha256 if fresh.hello else None)
             await old.drain()

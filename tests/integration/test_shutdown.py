@@ -1,6 +1,7 @@
 """SIGTERM ends the service soon, whatever clients do, and cuts off no request that is whole."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -116,6 +117,17 @@ def test_a_model_that_is_loading(bundle: Path) -> None:
         worker = Path(f"/proc/{server.worker_pid()}")
         assert stop(server) < SOON_S
         wait_for(lambda: not worker.exists())
+
+
+def test_a_model_that_is_loaded_anew(bundle: Path) -> None:
+    with live_server(bundle, bundle, FACTORY) as server:
+        (bundle / "bundle.json").unlink()
+        os.mkfifo(bundle / "bundle.json")  # which the new worker opens for ever
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: server.log.count('"worker started"') == 2)
+        worker = Path(f"/proc/{server.worker_pid()}")
+        assert stop(server) < SOON_S
+        wait_for(lambda: not worker.exists(), 10)
 
 
 @pytest.mark.parametrize("place", ["run._bundle", "run.create_app", "uvicorn.Server.run"])
