@@ -1,5 +1,6 @@
 """Any picture to the uint8 square that is classified. H height, W width, S side of the square."""
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ def _decode(name: str, content: bytes, max_pixels: int, upright: bool) -> Image.
             raise ImageTooLargeError(line, pixels)
         _scale_transparent_colour(picture)
         picture.load()
-        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1)) if upright else None
+        turn = _turn(picture) if upright else None
         rgb = _to_rgb(picture)
     return rgb if turn is None else rgb.transpose(turn)
 
@@ -146,6 +147,13 @@ def load_square(source: bytes | Path, size: int, max_pixels: int = MAX_PIXELS) -
 def pixels_sha256(pixels: Pixels) -> str:
     """The hex SHA-256 of (H, W, 3) uint8 pixels, row by row, RGB interleaved."""
     return hashlib.sha256(np.ascontiguousarray(pixels).data.cast("B")).hexdigest()
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """What brings a picture upright; nothing where EXIF is missing, or so broken that it says nothing."""
+    with contextlib.suppress(Exception):  # of the decoder: SyntaxError, struct.error and more
+        return TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return None
 
 
 def _scale_transparent_colour(picture: ImageFile.ImageFile) -> None:

@@ -52,6 +52,12 @@ def test_odd_metadata_does_not_keep_a_picture_from_being_turned():
     assert read_picture(encoded(Image.new("RGB", (60, 40)), "JPEG", exif=block)).size == (40, 60)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("block", [b"Exif\0\0no TIFF, and long", b"Exif\0\0II*\0"])
+def test_a_picture_with_broken_exif_is_as_it_is(kind, block):
+    assert read_picture(encoded(Image.new("RGB", (8, 4)), kind, exif=block, dpi=(72, 72))).size == (8, 4)
+
+
 @pytest.mark.parametrize(
     ("depth", "values"),
     [(1, (1,)), (2, (1,)), (4, (7,)), (8, (200,)), (16, (0x1234,)), (8, (1, 2, 3)), (16, (0x1234, 0x5678, 0x9ABC))],
