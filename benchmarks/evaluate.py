@@ -25,7 +25,7 @@ import torch
 
 from attack.evaluation.page import read_report
 from attack.evaluation.protocol import ROWS, Planned, runs_on
-from attack.evaluation.run import all_photos, chosen_device, measured_rate
+from attack.evaluation.run import all_photos, chosen_device, measured_speed
 from attack.evaluation.session import Session
 from attack.evaluation.subject import BundleSubject
 from model.architecture import PixelClassifier
@@ -109,12 +109,12 @@ def measured(session: Session, photos: list[Photo], name: str, factor: float) ->
     planned = Planned(name, row, chosen)
     assert runs_on(row, session) is None
     row.run(session, chosen[:1], lambda *_, **__: None, photos)
-    before = measured_rate(session, chosen)
+    before = measured_speed(session, chosen).rate
     started = time.perf_counter()
     row.run(session, planned.photos, lambda *_, **__: None, photos)
     seconds = time.perf_counter() - started
     pictures = session.subject.queries * (FORWARD_AND_BACKWARD if row.needs == "gradients" else 1)
-    bare = (before + measured_rate(session, chosen)) / 2
+    bare = (before + measured_speed(session, chosen).rate) / 2
     return {
         "photos": len(chosen),
         "seconds": round(seconds, 3),

@@ -5,7 +5,7 @@ N batch, S side.
 
 import time
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,19 +20,29 @@ from attack.gradient.balls import lengths
 from model.console import unseen
 
 LEFT_OUT: Final = 100
-"""Queries before the clock starts: photos are read, and a walk looks for a start."""
+"""Queries before the clock starts, where there are more: photos are read, and a walk looks for a start."""
 MEASURED: Final = 400
 
 
-def own_s(session: Session, planned: Planned) -> float:
-    """Seconds a query of this row takes besides the answer, on its first photo alone; without a surrogate's."""
+class Rehearsal(NamedTuple):
+    """A row on its first photo alone."""
+
+    own_s: float
+    """Seconds a query takes besides the answer; without a surrogate's."""
+    together: float
+    """Pictures that are asked at once, before anything is done about their answers."""
+
+
+def rehearsed(session: Session, planned: Planned) -> Rehearsal:
+    """Run a row until it has been watched for long enough."""
     photo = planned.photos[0]
     (chunk,) = session.chunks([photo])
     stand_in = _StandIn(session.subject, mapped(session, chunk), photo.label)
     other = photo._replace(label=1 - photo.label)  # what a walk may start from, whatever other photos there are
     with suppress(_EnoughError):
         planned.row.run(Session(stand_in, session.seed), [photo], unseen, [other])
-    return stand_in.seconds_a_query
+        stand_in.tick()
+    return stand_in.seen
 
 
 class _EnoughError(Exception):
@@ -47,23 +57,29 @@ class _StandIn(Subject):
     def __init__(self, subject: Subject, centre: Tensor, label: int) -> None:
         """`centre` is (1, 3, S, S)."""
         super().__init__(subject.input_size, str(subject.device))
-        self.batch = subject.batch
+        self.batch = subject.pool
         self.centre, self.label, self.reach = centre, label, 3 * max_l2(subject.input_size)
+        self.began = time.monotonic()
         self.ticks: list[tuple[int, float]] = []
-        """Queries and the time, from `LEFT_OUT` queries on."""
+        """The time whenever pictures are asked, and at the end, and how many had been asked before."""
+
+    def tick(self, pictures: int = 0) -> None:
+        """Note the time; so many pictures are asked now."""
+        self.ticks.append((self.queries - pictures, time.monotonic()))
 
     @property
-    def seconds_a_query(self) -> float:
-        """From the first tick to the last; 0 where the row ended before."""
-        if not self.ticks:
-            return 0.0
-        (before, began), (after, ended) = self.ticks[0], self.ticks[-1]
-        return (ended - began) / max(1, after - before)
+    def seen(self) -> Rehearsal:
+        """From `LEFT_OUT` queries on; all of a row that asks no more."""
+        ticks = [tick for tick in self.ticks if tick[0] >= LEFT_OUT]
+        if len(ticks) < 2:
+            ticks = [(0, self.began), *self.ticks[1:]]
+        (before, began), (after, ended) = ticks[0], ticks[-1]
+        queries = max(1, after - before)
+        return Rehearsal((ended - began) / queries, queries / max(1, len(ticks) - 1))
 
     def _answer(self, x: Tensor) -> Tensor:
-        if self.queries > LEFT_OUT:
-            self.ticks.append((self.queries, time.monotonic()))
-        if self.queries > LEFT_OUT + MEASURED:
+        self.tick(len(x))
+        if self.queries > LEFT_OUT + MEASURED and len(self.ticks) > 2:
             raise _EnoughError
         near = lengths(x - self.centre).flatten() <= self.reach
         return F.one_hot(torch.where(near, self.label, 1 - self.label), 2)

@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 
 from attack.evaluation import at_the_limit
 from attack.evaluation.protocol import ROWS, Planned, asked_for, gradient_batch, plan, runs_on
-from attack.evaluation.rehearsal import own_s
+from attack.evaluation.rehearsal import rehearsed
 from attack.evaluation.report import (
     COVERAGE,
     REPORT_VERSION,
@@ -34,8 +34,8 @@ from model.photos import Photo, find_photos
 
 MEASURE_S = 2.0
 """The rate is measured for about so long before the estimate."""
-REHEARSED_PASSES = 100
-"""Rows of at most so many passes a photo are tried on one photo for the estimate."""
+MEASURED_PART = 16
+"""Behind an endpoint, on no more pictures together than the dearest row asks, divided by this."""
 UNFINISHED: Final = "was not finished when this report was written"
 
 
@@ -57,8 +57,8 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
         subject = open_subject(settings, stack)
         planned = plan(chosen, settings.profile, settings.attacks, subject.input_size)
         session = Session(subject, settings.seed, open_surrogate(settings, planned))
-        rate = measured_rate(session, chosen)
-        announce(session, planned, rate)
+        dearest = max((one.passes for one in planned if runs_on(one.row, session) is None), default=0)
+        announce(session, planned, measured_speed(session, chosen, dearest))
         started = time.monotonic()
         rows: list[Scored] = []
         pictures: dict[str, list[dict[str, str]]] = {}
@@ -122,36 +122,47 @@ def chosen_device(name: str) -> str:
     return name
 
 
-def measured_rate(session: Session, photos: Sequence[Photo]) -> float:
-    """Pictures the subject answers in a second; the first batch warms up. An endpoint is asked one more, no longer."""
-    chunk = next(session.chunks(photos))
-    x = session.tensor(chunk)
-    x = x.repeat(-(-session.subject.batch // len(x)), 1, 1, 1)[: session.subject.batch]
-    session.subject.logits(x)
+class Speed(NamedTuple):
+    """How fast a subject answers."""
+
+    rate: float
+    """Pictures a second, as many together as it is ever asked."""
+    request_s: float = 0.0
+    """Seconds that an answer to a single picture takes; 0 in this process."""
+
+
+def measured_speed(session: Session, photos: Sequence[Photo], dearest: int = 0) -> Speed:
+    """The speed; the first pictures warm up.
+
+    An endpoint is asked twice, as much side by side as it bears, but a small part of what the `dearest` row asks, and
+    then for a single picture.
+    """
+    subject = session.subject
+    together = subject.pool if subject.sees_logits else max(1, min(subject.pool, dearest // MEASURED_PART))
+    x = session.tensor(next(session.chunks(photos, together)))
+    x = x.repeat(-(-together // len(x)), 1, 1, 1)[:together]
+    subject.logits(x)
     started, n = time.monotonic(), 0
-    while n == 0 or (session.subject.sees_logits and time.monotonic() - started < MEASURE_S):
-        session.subject.logits(x)
+    while n == 0 or (subject.sees_logits and time.monotonic() - started < MEASURE_S):
+        subject.logits(x)
         n += len(x)
-    rate = n / (time.monotonic() - started)
-    _was_estimate(session, 0)
-    return rate
+    rate, started = n / (time.monotonic() - started), time.monotonic()
+    if not subject.sees_logits:
+        subject.logits(x[:1])
+    request_s = 0.0 if subject.sees_logits else time.monotonic() - started
+    subject.estimate_queries, subject.queries = subject.estimate_queries + subject.queries, 0
+    return Speed(rate, request_s)
 
 
-def _was_estimate(session: Session, before: int) -> None:
-    """What was asked since there were `before` queries belongs to the estimate."""
-    session.subject.estimate_queries += session.subject.queries - before
-    session.subject.queries = before
-
-
-def announce(session: Session, planned: Sequence[Planned], rate: float) -> None:
+def announce(session: Session, planned: Sequence[Planned], speed: Speed) -> None:
     """Say what will run and how long it may take."""
     subject = session.subject
     where = f"{subject.input_size} px, {subject.device}"
-    say(f"{subject.kind} {subject.reference}, {where}: {rate:.0f} pictures a second")
+    say(f"{subject.kind} {subject.reference}, {where}: {speed.rate:.0f} pictures a second")
     total = 0.0
     for one in planned:
         reason = runs_on(one.row, session)
-        seconds = 0.0 if reason else expected_s(session, one, rate)
+        seconds = 0.0 if reason else expected_s(session, one, speed)
         total += seconds
         cost = f"left out: {reason}" if reason else f"at most about {duration(seconds)}"
         say(f"  {one.name}: {len(one.photos)} photos, {cost}")
@@ -160,20 +171,16 @@ def announce(session: Session, planned: Sequence[Planned], rate: float) -> None:
         say("  what the surrogate computes comes on top: a pass forward and back a step")
 
 
-def expected_s(session: Session, planned: Planned, rate: float) -> float:
-    """Seconds a row takes at most, about: making the pictures may outweigh the answers.
+def expected_s(session: Session, planned: Planned, speed: Speed) -> float:
+    """Seconds a row takes at most, about: making the pictures, which may outweigh the answers, is rehearsed.
 
-    Cheap rows are tried on one photo, dear ones are rehearsed on one without the subject.
+    A walk of few photos waits for one small request after the other, however many more an endpoint would bear.
     """
-    row, photos = planned.row, planned.photos
-    if row.needs == "gradients":
-        return planned.passes * _gradient_s(session, photos)
-    if row.passes > REHEARSED_PASSES:
-        return planned.passes * (1 / rate + own_s(session, planned))
-    before, started = session.subject.queries, time.monotonic()
-    row.run(session, photos[:1], lambda *_, **__: None, photos)
-    _was_estimate(session, before)
-    return len(photos) * max(time.monotonic() - started, row.passes / rate)
+    if planned.row.needs == "gradients":
+        return planned.passes * _gradient_s(session, planned.photos)
+    own_s, together = rehearsed(session, planned)
+    waiting_s = speed.request_s / (together * len(planned.photos))
+    return planned.passes * (1 / speed.rate + waiting_s + own_s)
 
 
 def _gradient_s(session: Session, photos: Sequence[Photo]) -> float:

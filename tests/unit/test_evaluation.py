@@ -15,7 +15,7 @@ import torch
 
 from attack.evaluation import protocol, variants, walks
 from attack.evaluation.page import command_of, read_report
-from attack.evaluation.rehearsal import own_s
+from attack.evaluation.rehearsal import Rehearsal, rehearsed
 from attack.evaluation.report import (
     EvaluationSettings,
     Scored,
@@ -25,7 +25,7 @@ from attack.evaluation.report import (
     scores,
     worst_of_all,
 )
-from attack.evaluation.run import all_photos, duration, evaluate, expected_s
+from attack.evaluation.run import Speed, all_photos, duration, evaluate, expected_s
 from attack.evaluation.searches import mapped, random_maps, run_search, run_spsa
 from attack.evaluation.session import Gallery, Result, Session, Shot
 from attack.evaluation.subject import (
@@ -653,10 +653,10 @@ def test_a_row_that_is_named_twice_is_refused(photos):
 def test_estimates_count_what_a_row_costs(photos):
     session = Session(Linear(), seed=0)
     grid, clean, pgd_row = protocol.plan(photos, "full", ["spatial", "clean", "pgd:2"], SIDE)
-    assert 0 < expected_s(session, grid, rate=100.0) - 775 * 16 / 100 < 60
-    assert expected_s(session, clean, rate=0.01) == 16 * 100
-    assert 0 < expected_s(session, clean, rate=1e9) < 60  # tried on a photo
-    assert 0 < expected_s(session, pgd_row, rate=1e-9) < 60  # its own rate, not that of the answers
+    assert 0 < expected_s(session, grid, Speed(100.0)) - 775 * 16 / 100 < 60
+    assert 0 < expected_s(session, clean, Speed(0.01)) - 16 * 100 < 60
+    assert 0 < expected_s(session, clean, Speed(1e9)) < 60  # rehearsed on a photo
+    assert 0 < expected_s(session, pgd_row, Speed(1e-9)) < 60  # its own rate, not that of the answers
     assert session.subject.queries == 0
 
 
@@ -674,15 +674,26 @@ def test_estimates_count_what_an_attack_computes_by_itself(label, photos, monkey
     session = Session(Linear(), seed=0)
     of_one_class = [photo for photo in photos if photo.label == label][:1]
     (walk,) = protocol.plan(of_one_class, "full", ["label-only"], SIDE)
-    assert 40 < expected_s(session, walk, rate=1e9) < 400
+    assert 40 < expected_s(session, walk, Speed(1e9)) < 400
     assert (session.subject.asked, session.subject.queries, session.subject.estimate_queries) == ([], 0, 0)
 
 
 @pytest.mark.parametrize("name", ["label-only", "boundary", "spsa", "square"])
 def test_no_rehearsal_ends_early(name, photos, monkeypatch):
-    monkeypatch.setattr("attack.evaluation.rehearsal._StandIn.seconds_a_query", property(lambda s: len(s.ticks)))
-    ticks = [own_s(Session(Linear(), 0), protocol.plan([photo], "full", [name], SIDE)[0]) for photo in photos[:2]]
+    monkeypatch.setattr("attack.evaluation.rehearsal._StandIn.seen", property(lambda s: len(s.ticks)))
+    ticks = [rehearsed(Session(Linear(), 0), protocol.plan([photo], "full", [name], SIDE)[0]) for photo in photos[:2]]
     assert min(ticks) > 5
+
+
+def test_what_is_asked_together_waits_together(photos):
+    """A walk of one photo has a chunk under way, and waits for it; other rows ask all they have."""
+    session = Session(Linear(batch=1000), seed=0)
+    for name, least, most in (("clean", 1, 1), ("corruptions", 17, 17), ("spatial", 775, 775), ("label-only", 4, 40)):
+        (row,) = protocol.plan(photos[:2], "full", [name], SIDE)
+        together = rehearsed(session, row).together
+        assert least <= together <= most
+        waited_s = expected_s(session, row, Speed(1e9, request_s=1e4)) / row.passes
+        assert waited_s == pytest.approx(1e4 / (2 * together), rel=0.3)
 
 
 def test_the_kits_parameters_are_in_the_report():
@@ -751,7 +762,8 @@ def test_what_was_finished_is_not_lost_when_the_user_ends_it(defence, tiny_photo
         raise KeyboardInterrupt
 
     monkeypatch.setitem(protocol.ROWS, "square", replace(protocol.ROWS["square"], run=ended))
-    monkeypatch.setattr("attack.evaluation.run.own_s", lambda *_: 0.0)  # no rehearsal: it would end there
+    # No rehearsal: it would end there.
+    monkeypatch.setattr("attack.evaluation.run.rehearsed", lambda *_: Rehearsal(own_s=0.0, together=1.0))
     settings = settings_for(defence, tiny_photos / "val", attacks=("clean", "square", "spatial"), limit=2)
     with pytest.raises(KeyboardInterrupt):
         evaluate(settings, tmp_path)
