@@ -117,9 +117,11 @@ class Scheduler:
         try:
             yield from self._take(places, future.result())
         except RefusedError as error:
-            answered = len(error.answered)
-            yield from self._take(places[:answered], error.answered)
-            yield from self._refused(_by_chunk(places[answered:]), error)
+            labels = [*error.answered, *[None] * len(places)][: len(places)]
+            answered = [place for place, label in zip(places, labels, strict=True) if label is not None]
+            yield from self._take(answered, [label for label in labels if label is not None])
+            others = [place for place, label in zip(places, labels, strict=True) if label is None]
+            yield from self._refused(_by_chunk(others), error, alone=len(_by_chunk(places)) == 1)
 
     def _take(self, places: list[Place], labels: Sequence[str]) -> Iterator[Track]:
         self.queries += len(labels)
@@ -137,12 +139,12 @@ class Scheduler:
                 chunk.track.answer(answered)
                 yield from self._enqueue(chunk.track)
 
-    def _refused(self, groups: list[list[Place]], error: RefusedError) -> Iterator[Track]:
-        """Ask each track's pictures apart; a track that was alone has failed.
+    def _refused(self, groups: list[list[Place]], error: RefusedError, alone: bool) -> Iterator[Track]:
+        """Ask each track's pictures apart, those that got no label; a track that was alone in its request has failed.
 
         Raises UnansweredError where the endpoint seems to answer nothing at all.
         """
-        if len(groups) > 1:
+        if not alone:
             self._apart.extend(group for group in groups if not group[0][0].track.done)
             return
         chunk = groups[0][0][0]

@@ -63,8 +63,9 @@ class RefusedError(EndpointError):
     """A live endpoint refuses what it was sent, by a status that asking again would not change, or by an answer that
     is no label; others may pass."""
 
-    answered: Sequence[str] = ()
-    """Labels of the pictures just before, where requests went one after the other: those were answered."""
+    answered: Sequence[str | None] = ()
+    """Labels of the pictures that were answered all the same, in their order, None for each of the others; what it does
+    not reach to was not answered either."""
 
 
 class UnansweredError(RefusedError):

@@ -65,7 +65,7 @@ class AsyncClient(AsyncConnection):
     async def labels_in_turn(self, pixels: Pixels) -> list[str]:
         """As `predict_batch`, one request after the other. What is too large (413) is halved, and so are later ones.
 
-        Raises RefusedError with the labels of the requests before.
+        Raises RefusedError with the labels that there are by then.
         """
         labels: list[str] = []
         while len(labels) < len(pixels):
@@ -77,7 +77,7 @@ class AsyncClient(AsyncConnection):
                     continue
                 labels += read_labels(response, part)
             except RefusedError as error:
-                error.answered = labels
+                error.answered = [*labels, *error.answered]
                 raise
         return labels
 

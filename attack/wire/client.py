@@ -98,5 +98,5 @@ class Client(Connection):
         return self._run(self._client.predict_batch(pixels))
 
     def labels_in_turn(self, pixels: Pixels) -> list[str]:
-        """As `predict_batch`, one request after the other. Raises RefusedError with the labels of those before."""
+        """As `predict_batch`, one request after the other. Raises RefusedError with the labels so far."""
         return self._run(self._client.labels_in_turn(pixels))

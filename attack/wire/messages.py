@@ -105,12 +105,19 @@ def read_label(response: httpx.Response) -> str:
 
 
 def read_labels(response: httpx.Response, pixels: Pixels) -> list[str]:
-    """The labels of (N, H, W, 3) pixels; RefusedError unless there are N, EndpointError if of other pixels."""
+    """The labels of (N, H, W, 3) pixels. Raises EndpointError if they are of other pixels.
+
+    RefusedError unless there are N, and with the others where one of them is none.
+    """
     labels = _json(response).get("labels")
     if not isinstance(labels, list) or len(labels) != len(pixels):
         raise RefusedError(f"{response.url}: answered {str(labels)[:80]!r} to {len(pixels)} pictures")
     _check_hashes(response, pixels)
-    return [_checked(response, label) for label in labels]
+    try:
+        return [_checked(response, label) for label in labels]
+    except RefusedError as error:
+        error.answered = [label if label in LABELS else None for label in labels]
+        raise
 
 
 def raise_for_status(response: httpx.Response) -> httpx.Response:

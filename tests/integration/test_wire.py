@@ -228,6 +228,20 @@ def test_what_is_no_answer_is_refused(pixels, answer, words):
         client.predict_batch(pixels)
 
 
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_a_label_that_is_none_does_not_spoil_the_others(side_by_side, pixels):
+    def rule(some: np.ndarray) -> list[str]:
+        return ["none" if (one == pixels[4]).all() else brightness_rule(one[None])[0] for one in some]
+
+    with (
+        serving(rule, SIDE, max_batch=3) as server,
+        Client(server.url, max_slots=1) as client,
+        pytest.raises(RefusedError, match="answered 'none'") as refused,
+    ):
+        client.predict_batch(pixels) if side_by_side else client.labels_in_turn(pixels)
+    assert list(refused.value.answered) == [*LABELS[:4], None, LABELS[5]]
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -341,6 +341,25 @@ def test_a_refused_picture_fails_its_own_photo_only(max_batch):
     assert [done[name].queries for name in sorted(set(done) - failed)] == [41] * 6
 
 
+class Stuttering(Endless):
+    """Has no label for the third picture of its first request, and tells the others'."""
+
+    def labels(self, pixels):
+        labels = super().labels(pixels)
+        if len(self.batches) == 1:
+            refused = RefusedError("answered 'none'")
+            refused.answered = [*labels[:2], None, *labels[3:]]
+            raise refused
+        return labels
+
+
+def test_pictures_that_got_a_label_in_a_spoilt_answer_are_not_asked_again():
+    oracle = Stuttering()
+    done = list(Scheduler(oracle).run(_many(8)))
+    assert [(track.outcome.status, track.outcome.queries) for track in done] == [("robust", 41)] * 8
+    assert sum(oracle.batches) == 8 * 41 + 1
+
+
 @pytest.mark.parametrize("max_batch", [3, 8])
 def test_a_refusal_amid_an_attack_ends_it_and_what_was_under_way_for_it(max_batch):
     oracle = Picky(107)  # the last picture of a photo's second chunk
