@@ -7,10 +7,12 @@ N batch, H height, W width.
 """
 
 import sys
+from pathlib import Path
 from typing import Unpack
 
 import httpx
 
+from attack.wire.background import aside
 from attack.wire.connection import AsyncConnection, Options, base_url
 from attack.wire.messages import (
     NPY,
@@ -46,7 +48,8 @@ class AsyncClient(AsyncConnection):
 
     async def info_now(self) -> Info:
         """As `info`, asked anew."""
-        return read_info(await self.send(self.http.build_request("GET", self.url + "/info")))
+        response = await self.send(self.http.build_request("GET", self.url + "/info"))
+        return await aside(len(response.content), read_info, response)
 
     async def max_batch(self) -> int:
         """Pictures a request: what `info` says, fewer once that was too large."""
@@ -54,8 +57,9 @@ class AsyncClient(AsyncConnection):
 
     async def predict(self, picture: Picture) -> str:
         """The label of one picture; a file is sent as it is, the endpoint resizes it."""
-        content, content_type = encoded(picture)
-        return read_label(await self._post("/predict", content, content_type))
+        content, content_type = await aside(_n_bytes(picture), encoded, picture)
+        response = await self._post("/predict", content, content_type)
+        return await aside(len(response.content), read_label, response)
 
     async def predict_batch(self, pixels: Pixels) -> list[str]:
         """uint8 (N, H, W, 3) -> N labels. What is more than a request takes goes as several, side by side."""
@@ -71,11 +75,12 @@ class AsyncClient(AsyncConnection):
         while len(labels) < len(pixels):
             part = pixels[len(labels) :][: await self.max_batch()]
             try:
-                response = await self._post("/predict/batch", npy_body(part), NPY)
+                response = await self._post("/predict/batch", await aside(part.nbytes, npy_body, part), NPY)
                 if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(part) > 1:
                     self.fits = min(self.fits, len(part) // 2)
                     continue
-                labels += read_labels(response, part)
+                n_bytes = len(response.content) + 2 * part[:1].nbytes  # two pictures are hashed
+                labels += await aside(n_bytes, read_labels, response, part)
             except RefusedError as error:
                 error.answered = [*labels, *error.answered]
                 raise
@@ -84,3 +89,10 @@ class AsyncClient(AsyncConnection):
     async def _post(self, path: str, content: bytes, content_type: str) -> httpx.Response:
         headers = {"Content-Type": content_type}
         return await self.send(self.http.build_request("POST", self.url + path, content=content, headers=headers))
+
+
+def _n_bytes(picture: Picture) -> int:
+    """How much there is to copy; a file counts as more than any, for who knows how far its disk is away."""
+    if isinstance(picture, Path):
+        return sys.maxsize
+    return len(picture) if isinstance(picture, bytes) else picture.nbytes

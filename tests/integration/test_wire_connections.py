@@ -14,7 +14,8 @@ import httpx
 import numpy as np
 import pytest
 
-from attack.wire import outage
+from attack.results import png_bytes
+from attack.wire import async_client, messages, outage
 from attack.wire.async_client import AsyncClient
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
@@ -277,3 +278,37 @@ def test_what_an_async_client_is_asked_once_it_is_closed_is_an_error_of_the_endp
 
     client = AsyncClient("http://toy", retry=RetryPolicy(first_wait_s=0.01), transport=httpx.MockTransport(fail))
     asyncio.run(predict())
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_long_work_does_not_hold_up_the_event_loop(large, tmp_path, monkeypatch):
+    """Another thread takes longer than what is done soon, so that stays."""
+    file = tmp_path / "picture.png"
+    file.write_bytes(png_bytes(np.zeros((SIDE, SIDE, 3), np.uint8)))
+    pixels = np.zeros((2, 1024 if large else SIDE, 1024 if large else SIDE, 3), np.uint8)
+    worked: dict[str, threading.Thread] = {}
+    for name in ("read_content", "npy_body", "_check_hashes", "_json"):
+        monkeypatch.setattr(messages, name, _noting(worked, name, getattr(messages, name)))
+    monkeypatch.setattr(async_client, "npy_body", messages.npy_body)
+
+    async def predict(url: str) -> None:
+        async with AsyncClient(url) as client:
+            await client.predict(file)
+            assert worked.pop("read_content") is not threading.current_thread()  # who knows how far the disk is away
+            await client.predict_batch(pixels)
+            assert {thread is threading.current_thread() for thread in worked.values()} == {not large}
+            assert set(worked) == {"npy_body", "_check_hashes", "_json"}
+            worked.clear()
+            await client.predict(pixels[0])
+            assert (worked["npy_body"] is threading.current_thread()) is not large
+
+    with serving(brightness_rule, SIDE) as server:
+        asyncio.run(predict(server.url))
+
+
+def _noting(worked: dict[str, threading.Thread], name: str, work: Callable) -> Callable:
+    def noted(*given):
+        worked[name] = threading.current_thread()
+        return work(*given)
+
+    return noted
