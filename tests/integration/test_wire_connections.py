@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from attack.results import png_bytes
-from attack.wire import async_client, messages, outage
+from attack.wire import async_client, early, messages, outage
 from attack.wire.async_client import AsyncClient
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
@@ -312,3 +312,24 @@ def _noting(worked: dict[str, threading.Thread], name: str, work: Callable) -> C
         return work(*given)
 
     return noted
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_every_connection_reads_early(proxied, pixels, monkeypatch):
+    """httpx has no public place for how its own pools connect, and without one answers that come early are lost.
+
+    Where this fails after an update, httpx or httpcore keep it elsewhere: mend `attack.wire.early.read_early`.
+    """
+    opened: list[tuple] = []
+
+    async def noted(backend, *address, **options):
+        opened.append(address)
+        return await connect(backend, *address, **options)
+
+    connect = early._Backend.connect_tcp
+    monkeypatch.setattr(early._Backend, "connect_tcp", noted)
+    with serving(brightness_rule, SIDE) as server:  # as a proxy it answers by itself
+        monkeypatch.setenv("http_proxy", server.url if proxied else "")
+        with Client("http://toy.example" if proxied else server.url) as client:
+            assert client.predict(pixels[1]) == "bird"
+    assert len(opened) == 1
