@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Final, Self, TypedDict
@@ -20,6 +20,8 @@ from model.errors import ConfigError, EndpointError
 
 SLOWEST_BYTES_PER_S: Final = 2**16
 """What is sent has a second more for so many bytes: a batch over a slow link takes longer than any answer may."""
+PROXIES: Final = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY"
+CERTIFICATES: Final = "SSL_CERT_FILE or SSL_CERT_DIR"
 
 
 class Options(TypedDict, total=False):
@@ -58,9 +60,10 @@ class AsyncConnection:
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.timeout_s = timeout_s
         timeout = httpx.Timeout(None, connect=timeout_s / 3)  # an attempt's writes and reads are bounded together
-        self.http = httpx.AsyncClient(
-            timeout=timeout, headers=headers, limits=limits, transport=transport, cookies=no_cookies()
-        )
+        with environment_named():
+            self.http = httpx.AsyncClient(
+                timeout=timeout, headers=headers, limits=limits, transport=transport, cookies=no_cookies()
+            )
         read_early(self.http)
         self._slots = asyncio.Semaphore(max_slots)
 
@@ -131,6 +134,18 @@ class AsyncConnection:
                 return await whole(response)
         except TimeoutError as error:
             raise httpx.ReadTimeout("the answer takes too long", request=request) from error
+
+
+@contextmanager
+def environment_named() -> Iterator[None]:
+    """What httpx finds in the environment and cannot use is a ConfigError."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{CERTIFICATES} in the environment: {error.strerror}; mend or unset it") from error
+    except (httpx.InvalidURL, ValueError, ImportError) as error:  # the last of SOCKS, which takes a package more
+        words = str(error).partition(". ")[0]
+        raise ConfigError(f"{PROXIES} in the environment: {words}; mend or unset it") from error
 
 
 def checked_url(url: str) -> str:

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import multiprocessing
+import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from attack.wire import async_client, early, messages, outage
 from attack.wire.async_client import AsyncClient
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
-from model.errors import EndpointError, RefusedError
+from model.errors import ConfigError, EndpointError, RefusedError
 from tests.toy_endpoint import brightness_rule, serving
 
 SIDE = 16
@@ -333,3 +335,20 @@ def test_every_connection_reads_early(proxied, pixels, monkeypatch):
         with Client("http://toy.example" if proxied else server.url) as client:
             assert client.predict(pixels[1]) == "bird"
     assert len(opened) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ALL_PROXY", "socks5://localhost:1080", "'socksio' package is not installed; mend or unset it"),
+        ("HTTP_PROXY", "gopher://localhost", "Unknown scheme for proxy URL"),
+        ("HTTPS_PROXY", "http://[::1", "Invalid"),
+        ("SSL_CERT_FILE", "/nowhere.pem", "No such file or directory; mend or unset it"),
+        ("SSL_CERT_FILE", os.devnull, "no certificate"),
+    ],
+)
+def test_what_the_environment_says_and_cannot_be_used_is_one_line(name, value, words, monkeypatch):
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"(?i){name}.* in the environment: .*{words}"):
+        Client("http://toy.example")
