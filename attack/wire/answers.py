@@ -8,10 +8,17 @@ from model.errors import EndpointError
 
 MAX_ANSWER_BYTES: Final = 2**20
 """Labels of the largest batch, a problem's words or a foreign endpoint's scores take far less."""
+PACKINGS: Final = ("gzip", "deflate")
+"""What makes of the 64 KiB that are read at once 64 MiB at most; others, or two of these, know no bounds."""
 
 
 async def whole(response: httpx.Response) -> httpx.Response:
-    """A streamed response with its body, decoded. Raises EndpointError for one that is too large."""
+    """A streamed response with its body, decoded. Raises EndpointError for one too large or packed beyond measure."""
+    packings = [name for name in response.headers.get_list("Content-Encoding", split_commas=True) if name]
+    if len(packings) > 1 or not {name.lower() for name in packings} <= {*PACKINGS, "identity"}:
+        raise EndpointError(
+            f"{response.url}: the answer is packed as {', '.join(packings)[:80]!r}, which was not asked for"
+        )
     content = bytearray()
     async for part in response.aiter_bytes():
         content += part

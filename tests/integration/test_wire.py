@@ -306,6 +306,24 @@ def test_an_answer_that_was_packed_small_is_measured_unpacked(pixels):
         client.predict(pixels[0])
 
 
+@pytest.mark.parametrize("packings", ["gzip, gzip", "zstd", "br"])
+def test_an_answer_that_is_packed_beyond_measure_is_not_unpacked(packings, pixels):
+    """Packed twice, 3 KiB hold 2 GiB."""
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["Accept-Encoding"])
+        packed = httpx.ByteStream(gzip.compress(gzip.compress(b'{"label": "bird"}')))
+        return httpx.Response(200, stream=packed, headers={"Content-Encoding": packings})
+
+    with (
+        Client("http://toy", transport=httpx.MockTransport(handle)) as client,
+        pytest.raises(EndpointError, match=f"packed as '{packings}', which was not asked for"),
+    ):
+        client.predict(pixels[0])
+    assert asked == ["gzip, deflate"]
+
+
 def test_a_packed_answer_is_read(pixels):
     packed = gzip.compress(b'{"label": "bird"}')
     headers = {"Content-Encoding": "gzip"}
