@@ -52,6 +52,8 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
     asked_for(settings.attacks or ())  # a slip of the pen should not wait for the model to load
     if beside is not None:
         read_report(beside)  # nor a wrong path until the page is made
+        if out.exists() and out.samefile(beside if beside.is_dir() else beside.parent):
+            raise ConfigError(f"--beside {beside}: this run writes over what lies in {out}; give another --out")
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         subject = open_subject(settings, stack)

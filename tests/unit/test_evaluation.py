@@ -863,12 +863,20 @@ def test_the_command_and_its_repetition(defence, tiny_photos, tmp_path, capsys):
             ["--out", "x", "--callable", "a:b", "--images", "VAL", "--beside", "nowhere"],
             "nowhere: not a readable report",
         ),
+        (["--out", "own", "--callable", "a:b", "--images", "VAL", "--beside", "own"], "writes over what lies in own"),
+        (
+            ["--out", "own", "--callable", "a:b", "--images", "VAL", "--beside", "./own/report.json"],
+            "--beside own/report.json: this run writes over",
+        ),
         (["--out", "x", "--callable", "a:b", "--images", "nowhere"], "no such folder"),
     ],
 )
 def test_mistakes_of_the_user_are_one_line(arguments, words, tiny_photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "half.json").write_text(json.dumps({"version": 1}))
+    (tmp_path / "own").mkdir()
+    whole = {"version": 1, "settings": {}, "photos": {}, "model": {}, "attacks": []}
+    (tmp_path / "own" / "report.json").write_text(json.dumps(whole))
     arguments = [str(tiny_photos / "val") if word == "VAL" else word for word in arguments]
     with pytest.raises((ConfigError, DataError, ValueError), match=words) as error:
         run_command("evaluate", *arguments)
