@@ -63,7 +63,16 @@ def read_report(folder: Path) -> dict[str, Any]:
     parts = {"settings", "photos", "model", "attacks"}
     if not isinstance(report, dict) or report.get("version") != REPORT_VERSION or not parts <= report.keys():
         raise DataError(f"{file}: not a report that this version reads")
+    for row in report["attacks"]:
+        _unmeasured(row, "covered_at_80", "accuracy_at_80")
+        _unmeasured(row.get("at_threshold", {}), "covered", "accuracy")
     return report
+
+
+def _unmeasured(scores: dict[str, Any], covered: str, accuracy: str) -> None:
+    """Of no answer there is no accuracy; reports of older versions say 1."""
+    if scores.get(covered) == 0:
+        scores[accuracy] = None
 
 
 def command_of(settings: Mapping[str, Any]) -> str:

@@ -830,6 +830,20 @@ def test_the_page_shows_the_score_with_ties_by_chance_where_it_differs(answers, 
     assert ("of 4, ties by chance: 60.0" in page) == ("ties by chance" in page) == told
 
 
+def test_an_older_report_that_calls_no_answer_right_is_read_as_not_measured(defence, tiny_photos, tmp_path):
+    """Behind an endpoint that abstained on everything; at 100 % an abstention has always counted as not right."""
+    settings = settings_for(defence, tiny_photos / "val", attacks=("clean",), limit=2)
+    earlier = evaluate(settings, tmp_path / "old")
+    (row,) = earlier["attacks"]
+    fixed = {"covered": 0, "errors": 0, "accuracy": None}
+    row |= {"covered_at_80": 0, "errors_at_80": 0, "accuracy_at_80": 1.0, "at_threshold": fixed | {"accuracy": 1.0}}
+    (tmp_path / "old" / "report.json").write_text(json.dumps(earlier))
+    evaluate(settings, tmp_path / "new", tmp_path / "old")
+    assert "<td>–<small>0 of 0</small></td>" in (tmp_path / "new" / "index.html").read_text()
+    row |= {"accuracy_at_80": None, "at_threshold": fixed}
+    assert same_table(read_report(tmp_path / "old"), earlier) == []
+
+
 def run_command(*arguments):
     app([*map(str, arguments)], standalone_mode=False)
 
