@@ -22,6 +22,7 @@ from attack.evaluation.report import (
     photos_digest,
     worst_of_all,
 )
+from attack.evaluation.searches import flat
 from attack.evaluation.session import Session
 from attack.evaluation.subject import BundleSubject, CallableSubject, EndpointSubject, Subject
 from attack.gradient.balls import gradient_of
@@ -36,6 +37,8 @@ MEASURE_S = 2.0
 """The rate is measured for about so long before the estimate."""
 MEASURED_PART = 16
 """Behind an endpoint, on no more pictures together than the dearest row asks, divided by this."""
+FLAT_PHOTOS: Final = 8
+"""So many are looked at to see whether logits are any."""
 UNFINISHED: Final = "was not finished when this report was written"
 
 
@@ -59,6 +62,7 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
         subject = open_subject(settings, stack)
         planned = plan(chosen, settings.profile, settings.attacks, subject.input_size)
         session = Session(subject, settings.seed, open_surrogate(settings, planned))
+        warn_of_labels(session, planned)
         dearest = max((one.passes for one in planned if runs_on(one.row, session) is None), default=0)
         announce(session, planned, measured_speed(session, chosen, dearest))
         started = time.monotonic()
@@ -154,6 +158,18 @@ def measured_speed(session: Session, photos: Sequence[Photo], dearest: int = 0) 
     request_s = 0.0 if subject.sees_logits else time.monotonic() - started
     subject.estimate_queries, subject.queries = subject.estimate_queries + subject.queries, 0
     return Speed(rate, request_s)
+
+
+def warn_of_labels(session: Session, planned: Sequence[Planned]) -> None:
+    """Say where what should be logits does not change with the picture: a search that follows it stands still."""
+    rows = [one for one in planned if one.row.needs == "logits" and runs_on(one.row, session) is None]
+    photos = rows[0].photos[:FLAT_PHOTOS] if rows else []
+    if photos and (n_flat := flat(session, photos)):
+        names = ", ".join(one.name for one in rows)
+        say(
+            f"warning: {n_flat} of {len(photos)} photos have the very same logits under noise, as of labels or of "
+            f"probabilities that are rounded to 1: {names} cannot follow them and proves little; label-only can"
+        )
 
 
 def announce(session: Session, planned: Sequence[Planned], speed: Speed) -> None:

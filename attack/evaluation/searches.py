@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from attack.draws import Draws
 from attack.evaluation.session import Chunk, Gallery, Result, Session, shot_of
 from attack.gradient.objective import Attacked
 from attack.gradient.pool import run_pooled
@@ -75,6 +76,15 @@ def run_search(
         done += len(chunk.photos)
         report(done)
     return Result(list(photos), np.concatenate(kept), gallery.shots)
+
+
+def flat(session: Session, photos: Sequence[Photo]) -> int:
+    """Of how many of the photos the margin is the same, bit for bit, under noise as long as SPSA's: as of a label."""
+    chunk = next(session.chunks(photos))
+    x = session.tensor(chunk)
+    noise = Draws([session.seed_of(photo, "flat") for photo in chunk.photos], x.device).uniform(*x.shape[1:])
+    before, after = (session.subject.logits(one) for one in (x, (x + SPSA().delta * (2 * noise - 1)).clamp(0, 1)))
+    return int((before.diff() == after.diff()).sum())
 
 
 def _show(session: Session, gallery: Gallery, chunk: Chunk, x: Tensor, logits: Tensor, note: str) -> None:

@@ -844,6 +844,30 @@ def test_an_older_report_that_calls_no_answer_right_is_read_as_not_measured(defe
     assert same_table(read_report(tmp_path / "old"), earlier) == []
 
 
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ("8 * blue, 8 * red", 0),
+        ("1.0 * (blue > red), 1.0 * (blue <= red)", 4),  # labels
+        ("0 * blue, 0 * red", 4),
+        ("1 / (1 + np.exp(9 * (red - blue))), 1 / (1 + np.exp(9 * (blue - red)))", 0),  # probabilities
+        ("1 / (1 + np.exp(100 * (red - blue))), 1 / (1 + np.exp(100 * (blue - red)))", 4),  # saturated
+    ],
+)
+def test_logits_that_are_none_are_told_before_a_search_follows_them(
+    answers, told, defence, tiny_photos, tmp_path, monkeypatch, capfd
+):
+    (tmp_path / "my_defence.py").write_text(DEFENCE.replace("8 * blue, 8 * red", answers))
+    monkeypatch.setattr("attack.evaluation.run.run_rows", lambda *_: iter(()))
+    for attacks in (("spsa:4", "square:2"), ("clean", "corruptions:1")):
+        with pytest.raises(DataError):
+            evaluate(settings_for(defence, tiny_photos / "val", attacks=attacks), tmp_path / "out")
+    err = capfd.readouterr().err
+    assert err.count("warning") == (told > 0)
+    assert f"warning: {told} of 4 photos have the very same logits" in err or not told
+    assert "spsa, square cannot follow them" in err or not told
+
+
 def run_command(*arguments):
     app([*map(str, arguments)], standalone_mode=False)
 
