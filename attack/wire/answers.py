@@ -28,4 +28,5 @@ async def whole(response: httpx.Response) -> httpx.Response:
         response.status_code, content=bytes(content), request=response.request, extensions=response.extensions
     )
     answer.headers = response.headers  # only now: the body is decoded already
+    answer.encoding = "utf-8"  # the sender may name any of Python's codecs, such as bz2's
     return answer

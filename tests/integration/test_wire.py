@@ -386,6 +386,17 @@ def test_a_problem_is_told_in_its_own_words(pixels):
         client.predict(pixels[0])
 
 
+@pytest.mark.parametrize("charset", ["bz2_codec", "rot13", "hex", "undefined", "no such"])
+def test_words_in_a_codec_that_is_none_for_text_are_read_all_the_same(charset, tmp_path, pixels):
+    headers = {"Content-Type": f"text/html; charset={charset}"}
+    transport = httpx.MockTransport(lambda _: httpx.Response(422, content=b"no bird", headers=headers))
+    with Client("http://toy", transport=transport) as client, pytest.raises(RefusedError, match="422 no bird"):
+        client.predict(pixels[0])
+    foreign = _foreign(tmp_path, "", lambda _: httpx.Response(200, content=b"no bird", headers=headers))
+    with foreign as client, pytest.raises(RefusedError, match="answer 'no bird'"):
+        client.predict(pixels[0])
+
+
 @pytest.mark.parametrize("body", [{"json": {"detail": "no " * 10_000}}, {"content": b"no " * 10_000}])
 def test_a_refusal_in_many_words_is_cut(body, pixels):
     transport = httpx.MockTransport(lambda _: httpx.Response(422, **body))
