@@ -153,9 +153,10 @@ def checked_url(url: str) -> str:
     shown = url.rpartition("@")[2]  # what stands before it may be a password
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        host, port = parsed.host, parsed.port
+    except (httpx.InvalidURL, UnicodeError) as error:  # the latter of what is no international name, and no UTF-8
         raise ConfigError(f"{shown!r} is no URL; give http://HOST:PORT") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if parsed.scheme not in ("http", "https") or not host or (port is not None and not 0 < port < 2**16):
         raise ConfigError(f"{shown!r} is no endpoint; give http://HOST:PORT")
     if parsed.userinfo:
         raise ConfigError(

@@ -182,7 +182,11 @@ def test_troubles_that_pass_are_told_once_they_last(pixels, capfd, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:8000", "ftp://x", "http://", "http://:80", "", "http://h?x=1", "http://h/#f"]
+    "url",
+    [
+        *("localhost:8000", "ftp://x", "http://", "http://:80", "", "http://h?x=1", "http://h/#f"),
+        *("http://h:0", "http://h:65536", "http://xn--a", "http://h/\udcff"),
+    ],
 )
 def test_a_url_that_is_none(url):
     with pytest.raises(ConfigError):
