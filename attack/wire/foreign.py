@@ -42,6 +42,7 @@ from model.toml import from_table, read_toml
 
 IMAGE_MARK = "{image}"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OF_THE_BODY = ("content-length", "transfer-encoding")
 
 
 class _Strict(BaseModel):
@@ -77,6 +78,10 @@ class Request(_Strict):
     def _holds_the_picture(cls, value: dict[str, Any]) -> dict[str, Any]:
         if _filled(value, "") == value:
             raise ValueError(f"no string in it holds {IMAGE_MARK}, so no picture would be sent")
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError as error:
+            raise ValueError("a number in it is nan or inf, which JSON does not know") from error
         return value
 
 
@@ -199,6 +204,8 @@ def _header(name: str, value: str) -> str:
     expanded = _expanded(value)
     if not _TOKEN.fullmatch(name) or not expanded.isascii() or not expanded.isprintable():
         raise ConfigError(f"request.headers: {name!r} is no name of a header, or its value is not printable ASCII")
+    if name.lower() in _OF_THE_BODY:
+        raise ConfigError(f"request.headers: {name} follows from the picture; leave it out")
     return expanded
 
 
