@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -184,11 +185,13 @@ def _table_part(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def photos_digest(photos: Sequence[Photo]) -> str:
-    """Hex SHA-256 over the names and the bytes of the photos; what is none to open has no bytes."""
+    """Hex SHA-256 over the names and the bytes of the photos; what cannot be opened has no bytes."""
     digest = hashlib.sha256()
     for photo in photos:
         digest.update(os.fsencode(photo.name) + b"\0")
-        content = b"" if trouble_with(photo.path) else photo.path.read_bytes()
+        content = b""
+        with suppress(OSError):  # nor has one that has gone, or is not ours to read
+            content = b"" if trouble_with(photo.path) else photo.path.read_bytes()
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 

@@ -65,6 +65,7 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
         warn_of_labels(session, planned)
         dearest = max((one.passes for one in planned if runs_on(one.row, session) is None), default=0)
         announce(session, planned, measured_speed(session, chosen, dearest))
+        digest = photos_digest(photos)  # before any is attacked: a row is not lost with a photo that has gone since
         started = time.monotonic()
         rows: list[Scored] = []
         pictures: dict[str, list[dict[str, str]]] = {}
@@ -76,7 +77,7 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
                 pictures[row.name] = at_the_limit.save(out, row.name, row.result)
                 rows.append(row)
                 missing = left_out(session, planned, rows)
-                report = build(settings, session, chosen, photos, rows, missing, time.monotonic() - started)
+                report = build(settings, session, chosen, digest, rows, missing, time.monotonic() - started)
                 report[at_the_limit.AT_THE_LIMIT] = pictures
                 write_json(out / "report.json", report)
         finally:
@@ -252,12 +253,12 @@ def build(
     settings: EvaluationSettings,
     session: Session,
     photos: Sequence[Photo],
-    pool: Sequence[Photo],
+    digest: str,
     rows: Sequence[Scored],
     left_out: Sequence[dict[str, str]],
     seconds: float,
 ) -> dict[str, Any]:
-    """The whole report. Its digest is of the `pool`: the draw of the photos and the starts of walks come from it."""
+    """The whole report. Its `digest` is of the whole folder: the draw of the photos and the starts come from it."""
     subject = session.subject
     table = [*rows, worst_of_all(rows, session)] if len(rows) > 1 else rows
     return {
@@ -265,7 +266,7 @@ def build(
         "settings": settings.model_dump(),
         "model": subject.describe(),
         "surrogates": [] if session.surrogate is None else session.surrogate.identities,
-        "photos": {"n": len(photos), "sha256": photos_digest(pool)},
+        "photos": {"n": len(photos), "sha256": digest},
         "environment": environment(subject.device),
         "coverage": COVERAGE,
         "attacks": [entry(row, subject) for row in table],

@@ -940,6 +940,22 @@ def test_the_digest_knows_the_photos_that_walks_may_start_from(defence, tiny_pho
     assert changed_inputs(before, evaluate(settings, tmp_path / "b")) == ["photos"]
 
 
+def test_a_photo_that_goes_while_a_row_runs_takes_no_row_with_it(defence, tiny_photos, tmp_path, monkeypatch):
+    folder = shutil.copytree(tiny_photos / "val", tmp_path / "val")
+    settings = settings_for(defence, folder, attacks=("clean",), limit=2)
+    whole = evaluate(settings, tmp_path / "a")
+
+    def losing(*given):
+        all_photos(folder, seed=0)[-1].path.unlink()
+        return variants.clean(*given[:-1])
+
+    monkeypatch.setitem(protocol.ROWS, "clean", replace(protocol.ROWS["clean"], run=losing))
+    monkeypatch.setattr("attack.evaluation.run.rehearsed", lambda *_: Rehearsal(own_s=0.0, together=1.0))
+    assert changed_inputs(whole, evaluate(settings, tmp_path / "b")) == []
+    gone = Photo(folder / "bird" / "gone.png", 1)
+    assert photos_digest([gone]) != photos_digest([])
+
+
 def test_a_finished_report_is_a_benchmark_without_a_second_run(defence, tiny_photos, tmp_path):
     settings = settings_for(defence, tiny_photos / "val", attacks=("clean", "corruptions"), limit=2)
     report = evaluate(settings, tmp_path)
