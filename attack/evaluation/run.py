@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import torch
 
 from attack.evaluation import at_the_limit
+from attack.evaluation.folder import held
 from attack.evaluation.protocol import ROWS, Planned, asked_for, gradient_batch, plan, runs_on
 from attack.evaluation.rehearsal import rehearsed
 from attack.evaluation.report import (
@@ -57,8 +58,8 @@ def evaluate(settings: EvaluationSettings, out: Path, beside: Path | None = None
         read_report(beside)  # nor a wrong path until the page is made
         if out.exists() and out.samefile(beside if beside.is_dir() else beside.parent):
             raise ConfigError(f"--beside {beside}: this run writes over what lies in {out}; give another --out")
-    out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        stack.enter_context(held(out))
         subject = open_subject(settings, stack)
         planned = plan(chosen, settings.profile, settings.attacks, subject.input_size)
         session = Session(subject, settings.seed, open_surrogate(settings, planned))

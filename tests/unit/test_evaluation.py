@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from attack.evaluation import protocol, variants, walks
+from attack.evaluation.folder import held
 from attack.evaluation.page import command_of, read_report
 from attack.evaluation.rehearsal import Rehearsal, rehearsed
 from attack.evaluation.report import (
@@ -954,6 +955,13 @@ def test_a_photo_that_goes_while_a_row_runs_takes_no_row_with_it(defence, tiny_p
     assert changed_inputs(whole, evaluate(settings, tmp_path / "b")) == []
     gone = Photo(folder / "bird" / "gone.png", 1)
     assert photos_digest([gone]) != photos_digest([])
+
+
+def test_a_folder_is_of_one_evaluation_at_a_time(defence, tiny_photos, tmp_path):
+    settings = settings_for(defence, tiny_photos / "val", attacks=("clean",), limit=2)
+    with held(tmp_path / "out"), pytest.raises(ConfigError, match="out: another evaluation is writing there"):
+        evaluate(settings, tmp_path / "out")
+    evaluate(settings, tmp_path / "out")
 
 
 def test_a_finished_report_is_a_benchmark_without_a_second_run(defence, tiny_photos, tmp_path):
