@@ -4,6 +4,7 @@ import base64
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from attack.evaluation.at_the_limit import AT_THE_LIMIT, encoded
 from attack.evaluation.published import PUBLISHED
 from attack.evaluation.report import REPORT_VERSION
 from attack.evaluation.session import Result, Shot
-from model.errors import DataError
+from model.errors import DataError, ImageError
 from model.files import replace_file
 from model.labels import CLASSES
 from model.pixels import Pixels, load_square
@@ -101,7 +102,8 @@ def _pairs(results: Mapping[str, Result], other: Mapping[str, Any] | None, besid
             card = _card(shot) | {"row": row, "theirs": None}
             if beside is not None and shot.photo in files:
                 theirs = (beside if beside.is_dir() else beside.parent) / files[shot.photo]
-                card["theirs"] = _data_url(load_square(theirs, shot.after.shape[0])) if theirs.exists() else None
+                with suppress(ImageError):  # it has gone, or is damaged: the page is worth more
+                    card["theirs"] = _data_url(load_square(theirs, shot.after.shape[0]))
             pairs.append(card)
     return pairs
 

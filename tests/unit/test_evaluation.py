@@ -822,6 +822,12 @@ def test_pictures_at_the_limit_are_of_one_model_and_one_row(defence, tiny_photos
         for entry in files:
             assert f"{entry['photo']}, {row}: answered" in page
 
+    for entry, spoil in zip(both["boundary"], (Path.unlink, lambda file: file.write_bytes(b"spoilt")), strict=True):
+        spoil(tmp_path / "there" / entry["after"])
+    evaluate(one, tmp_path / "here", tmp_path / "there")
+    page = (tmp_path / "here" / "index.html").read_text()
+    assert ("at the limit, other model" in page, page.count(", boundary: answered")) == (False, 2)
+
 
 @pytest.mark.parametrize(("answers", "told"), [("0 * blue, 0 * red", True), ("8 * blue, 8 * red", False)])
 def test_the_page_shows_the_score_with_ties_by_chance_where_it_differs(answers, told, defence, tiny_photos, tmp_path):
