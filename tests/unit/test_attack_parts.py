@@ -1,6 +1,7 @@
 """The parts of an attack: pace, starts, subspace, belief, journal, charts, and the pooling of probes."""
 
 import errno
+import fcntl
 import json
 import math
 import re
@@ -14,6 +15,7 @@ from attack.charts import charts
 from attack.decision.posterior import NormalPosterior
 from attack.decision.problem import Problem, probes_about, to_lattice
 from attack.decision.subspace import coordinates, low_frequency
+from attack.evaluation.folder import held
 from attack.journal import Journal
 from attack.results import record
 from attack.scheduler import Scheduler
@@ -151,6 +153,17 @@ def test_one_hot_is_of_the_nearest_pictures_on_the_lattice():
 def test_a_journal_is_of_one_run_at_a_time(tmp_path):
     with Journal(tmp_path, {"a": 1}, resume=False), pytest.raises(ConfigError, match="another run"):
         Journal(tmp_path, {"a": 1}, resume=True)
+
+
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with Journal(tmp_path, {"a": 1}, resume=False) as journal:
+        journal.finished({"image": "bird/0.png"})
+    with Journal(tmp_path, {"a": 1}, resume=True) as journal, held(tmp_path):
+        assert list(journal.done) == ["bird/0.png"]
 
 
 def test_a_replaced_journal_is_told_in_one_line(tmp_path, capfd):
