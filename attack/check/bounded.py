@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 import httpx
 
 from attack.wire.client import Connection
-from attack.wire.connection import AsyncConnection, no_cookies
+from attack.wire.connection import AsyncConnection, no_cookies, straight_transport
 
 
 def bounded_client(url: str, timeout_s: float, headers: Mapping[str, str], *, straight: bool) -> httpx.Client:
@@ -13,7 +13,7 @@ def bounded_client(url: str, timeout_s: float, headers: Mapping[str, str], *, st
 
     Raises EndpointError for an answer that the wire would not read either.
     """
-    transport = httpx.AsyncHTTPTransport() if straight else None
+    transport = straight_transport() if straight else None
     over = Connection(AsyncConnection(url, headers={}, transport=transport))
     once = _Bounded(over)
     return httpx.Client(base_url=url, timeout=timeout_s, headers=headers, transport=once, cookies=no_cookies())

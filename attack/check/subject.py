@@ -19,6 +19,7 @@ from attack.check.findings import Unfit
 from attack.check.rules import Rules
 from attack.check.samples import Samples, take_samples
 from attack.wire.client import Client
+from attack.wire.connection import straight_transport
 from attack.wire.keys import key_headers
 from attack.wire.messages import NPY, Info, npy_body, read_labels
 from attack.wire.retry import RetryPolicy
@@ -85,7 +86,7 @@ class Subject:
             timeout_s=longest_s,
             retry=patience,
             headers=headers,
-            transport=httpx.AsyncHTTPTransport() if straight else None,
+            transport=straight_transport() if straight else None,
         )
 
     def __enter__(self) -> Subject:

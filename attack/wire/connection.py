@@ -148,6 +148,12 @@ def environment_named() -> Iterator[None]:
         raise ConfigError(f"{PROXIES} in the environment: {words}; mend or unset it") from error
 
 
+def straight_transport() -> httpx.AsyncHTTPTransport:
+    """By none of the environment's proxies."""
+    with environment_named():
+        return httpx.AsyncHTTPTransport()
+
+
 def checked_url(url: str) -> str:
     """The URL without a trailing slash. Raises ConfigError unless it is http(s) with a host, and without a password."""
     shown = url.rpartition("@")[2]  # what stands before it may be a password

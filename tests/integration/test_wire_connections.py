@@ -20,6 +20,7 @@ from attack.results import png_bytes
 from attack.wire import async_client, early, messages, outage
 from attack.wire.async_client import AsyncClient
 from attack.wire.client import Client
+from attack.wire.connection import straight_transport
 from attack.wire.retry import RetryPolicy
 from model.errors import ConfigError, EndpointError, RefusedError
 from tests.toy_endpoint import brightness_rule, serving
@@ -352,3 +353,9 @@ def test_what_the_environment_says_and_cannot_be_used_is_one_line(name, value, w
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=f"(?i){name}.* in the environment: .*{words}"):
         Client("http://toy.example")
+
+
+def test_certificates_that_cannot_be_used_are_one_line_by_no_proxy_too(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(ConfigError, match="SSL_CERT_FILE or SSL_CERT_DIR in the environment"):
+        straight_transport()
