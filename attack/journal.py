@@ -77,7 +77,8 @@ class Journal:
     def _empty(self) -> None:
         if self.path.stat().st_size > 0:
             say(f"{self.path}: the journal of an earlier run is replaced; --resume would have gone on with it")
-        self._file.truncate(0)
+        with named(self.path):
+            self._file.truncate(0)
 
     def _append(self, value: dict[str, Any]) -> None:
         text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
@@ -102,7 +103,8 @@ class Journal:
                 raise ConfigError(f"{self.path}: of a run {other}; leave out --resume")
             self._take(value)
             good += len(line)
-        self._file.truncate(good)
+        with named(self.path):
+            self._file.truncate(good)
         return good > 0
 
     def _take(self, value: dict[str, Any]) -> None:

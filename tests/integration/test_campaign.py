@@ -22,7 +22,7 @@ from attack.transforms.corruptions import corrupt
 from attack.transforms.pixels import brought_to, to_pixels, to_tensor
 from attack.wire.client import Client
 from attack.wire.retry import RetryPolicy
-from model.errors import ConfigError, EndpointError, RefusedError, UnansweredError
+from model.errors import ConfigError, EndpointError, ImageError, RefusedError, UnansweredError
 from model.labels import CLASSES
 from model.pixels import load_square
 from tests.toy_endpoint import brightness_rule, serving
@@ -212,6 +212,18 @@ def test_a_photo_that_cannot_be_read_is_named_once_and_no_attack_starts_from_it(
     failed = [image["image"] for image in results["images"] if image["status"] == "failed"]
     assert failed == ["bird/0.png"]
     assert capfd.readouterr().err.count("no attack starts from bird/0.png") == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(Path.unlink, ": No such file"), (lambda file: file.write_bytes(b"x"), "no readable")]
+)
+def test_an_adversarial_that_has_gone_or_is_damaged_when_a_run_goes_on_is_named(spoil, words, pictures, tmp_path):
+    with serving(brightness_rule, SIDE) as server:
+        whole = attacked(server.url, pictures, tmp_path, max_queries=60, max_l2=100)
+        file = next(image["file"] for image in whole["images"] if image["file"])
+        spoil(tmp_path / file)
+        with pytest.raises(ImageError, match=f"{file}.*{words}"):
+            attacked(server.url, pictures, tmp_path, max_queries=60, max_l2=100, resume=True)
 
 
 def _wait_for_lines(file: Path, lines: int) -> None:

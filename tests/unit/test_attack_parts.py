@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import math
+import os
 import re
 import threading
 from pathlib import Path
@@ -153,6 +154,12 @@ def test_one_hot_is_of_the_nearest_pictures_on_the_lattice():
 def test_a_journal_is_of_one_run_at_a_time(tmp_path):
     with Journal(tmp_path, {"a": 1}, resume=False), pytest.raises(ConfigError, match="another run"):
         Journal(tmp_path, {"a": 1}, resume=True)
+
+
+def test_a_journal_that_is_no_file_to_write_to_is_named(tmp_path):
+    os.mkfifo(tmp_path / "journal.jsonl")
+    with pytest.raises(OSError, match=r"Invalid argument: '.*journal\.jsonl'"):
+        Journal(tmp_path, {"a": 1}, resume=False)
 
 
 def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
