@@ -22,6 +22,8 @@ from model.labels import CLASSES
 from model.pixels import Pixels, load_square
 
 TEMPLATES: Final = Path(__file__).parent
+SHOWN: Final = frozenset({"name", "covered_at_80", "errors_at_80", "accuracy_at_80"})
+"""What a row of a report beside another must say."""
 
 
 def write_page(out: Path, report: dict[str, Any], results: Mapping[str, Result], beside: Path | None = None) -> None:
@@ -59,15 +61,26 @@ def read_report(folder: Path) -> dict[str, Any]:
     file = folder / "report.json" if folder.is_dir() else folder
     try:
         report: dict[str, Any] = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last of brackets nested without end
         raise DataError(f"{file}: not a readable report of `trades-bob evaluate`") from error
-    parts = {"settings", "photos", "model", "attacks"}
-    if not isinstance(report, dict) or report.get("version") != REPORT_VERSION or not parts <= report.keys():
+    if not _is_report(report):
         raise DataError(f"{file}: not a report that this version reads")
     for row in report["attacks"]:
         _unmeasured(row, "covered_at_80", "accuracy_at_80")
         _unmeasured(row.get("at_threshold", {}), "covered", "accuracy")
     return report
+
+
+def _is_report(report: Any) -> bool:
+    """Whether a repetition, and a page that shows it beside another, find in it what they look for."""
+    if not isinstance(report, dict) or report.get("version") != REPORT_VERSION:
+        return False
+    hashed = [
+        part for part in (report.get("photos"), report.get("model")) if isinstance(part, dict) and "sha256" in part
+    ]
+    if len(hashed) < 2 or not isinstance(report.get("settings"), dict) or not isinstance(report.get("attacks"), list):
+        return False
+    return all(isinstance(row, dict) and row.keys() >= SHOWN for row in report["attacks"])
 
 
 def _unmeasured(scores: dict[str, Any], covered: str, accuracy: str) -> None:

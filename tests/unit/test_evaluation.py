@@ -875,6 +875,29 @@ def test_logits_that_are_none_are_told_before_a_search_follows_them(
     assert "spsa, square cannot follow them" in err or not told
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"settings": 5},
+        {"photos": {}},
+        {"model": []},
+        {"attacks": {}},
+        {"attacks": [5]},
+        {"attacks": [{"name": "clean"}]},
+    ],
+)
+def test_a_report_that_lacks_what_will_be_shown_is_refused_before_the_run(odd, tmp_path):
+    whole = {"version": 1, "settings": {}, "photos": {"sha256": ""}, "model": {"sha256": ""}, "attacks": []}
+    (tmp_path / "report.json").write_text(json.dumps(whole))
+    assert read_report(tmp_path) == whole
+    (tmp_path / "report.json").write_text(json.dumps(whole | odd))
+    with pytest.raises(DataError, match="not a report that this version reads"):
+        read_report(tmp_path)
+    (tmp_path / "report.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not a readable report"):
+        read_report(tmp_path)
+
+
 def run_command(*arguments):
     app([*map(str, arguments)], standalone_mode=False)
 
@@ -920,7 +943,7 @@ def test_mistakes_of_the_user_are_one_line(arguments, words, tiny_photos, tmp_pa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "half.json").write_text(json.dumps({"version": 1}))
     (tmp_path / "own").mkdir()
-    whole = {"version": 1, "settings": {}, "photos": {}, "model": {}, "attacks": []}
+    whole = {"version": 1, "settings": {}, "photos": {"sha256": ""}, "model": {"sha256": ""}, "attacks": []}
     (tmp_path / "own" / "report.json").write_text(json.dumps(whole))
     arguments = [str(tiny_photos / "val") if word == "VAL" else word for word in arguments]
     with pytest.raises((ConfigError, DataError, ValueError), match=words) as error:
