@@ -57,6 +57,7 @@ class Campaign:
             Journal(self.store.out, self._fingerprint(), self.resume) as journal,
             progress("attack", len(self.photos)) as report,
         ):
+            self.store.clear()
             scheduler = Scheduler(self.oracle, journal)
             show = partial(self._show, report, scheduler)
             self.images = list(journal.done.values())

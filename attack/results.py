@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from attack.track import Outcome
-from model.files import fitting, replace_file
+from model.files import TEMPORARY, fitting, replace_file
 from model.pixels import Pixels
 
 LATTICE: Final = "uint8"
@@ -37,6 +37,12 @@ class Store:
     """The output folder: `adversarial/`, `original/` and `results.json`."""
 
     out: Path
+
+    def clear(self) -> None:
+        """Delete what a run left half written that was killed."""
+        for pattern in (".results.json", ".index.html", "adversarial/*/.*.png", "original/*/.*.png"):
+            for file in self.out.glob(pattern + TEMPORARY):
+                file.unlink(missing_ok=True)
 
     def save_pictures(self, outcome: Outcome) -> dict[str, str]:
         """Write the pair of PNGs of an adversarial; paths relative to the folder."""

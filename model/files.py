@@ -15,6 +15,8 @@ from model.errors import ConfigError, UserError
 
 MAX_NAME_BYTES: Final = 200
 """Of a file's name that is made of another: file systems take 255, and a temporary file's is longer."""
+TEMPORARY: Final = "." + 8 * "[a-z0-9_]"
+"""A pattern for what `replace_file` appends to a hidden file's name while it writes; a kill leaves such a file."""
 
 
 @contextmanager

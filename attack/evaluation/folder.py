@@ -5,8 +5,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from model.errors import ConfigError
+from model.files import TEMPORARY
+
+HALF_WRITTEN: Final = (".report.json", ".index.html", "at_the_limit/.*.png")
+"""What a run leaves that is killed while it writes a file whole."""
 
 
 @contextmanager
@@ -24,6 +29,9 @@ def held(out: Path) -> Iterator[None]:
             raise ConfigError(f"{out}: another evaluation is writing there; give another --out") from error
         except OSError:  # a file system without locks keeps nobody out
             pass
+        for pattern in HALF_WRITTEN:
+            for file in out.glob(pattern + TEMPORARY):
+                file.unlink(missing_ok=True)
         yield
     finally:
         os.close(folder)

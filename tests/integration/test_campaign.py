@@ -235,6 +235,20 @@ def _wait_for_lines(file: Path, lines: int) -> None:
     raise AssertionError("the attack did not begin")
 
 
+def test_what_a_killed_run_left_half_written_goes_and_nothing_else(pictures, tmp_path):
+    (pictures / "bird" / "1.png").rename(pictures / "bird" / ".1.png.webp")  # its adversarial looks nearly like it
+    out = tmp_path / "out"
+    with serving(brightness_rule, SIDE) as server:
+        whole = attacked(server.url, pictures, out, attack="spatial-kit")
+        hidden = out / "adversarial" / "bird" / ".1.png.webp.png"
+        assert hidden.exists()
+        for name in (".results.json", ".index.html", "adversarial/bird/.1.png.png", "original/bird/.1.png.webp.png"):
+            (out / f"{name}.a_z01234").write_text("half")
+        assert attacked(server.url, pictures, out, attack="spatial-kit", resume=True) == whole
+    assert list((out / "adversarial").rglob(".*")) == [hidden]
+    assert len(list(out.rglob(".*"))) == 2
+
+
 def test_another_runs_journal_is_refused(pictures, tmp_path):
     with serving(brightness_rule, SIDE) as server:
         attacked(server.url, pictures, tmp_path / "out", limit=2, max_queries=20)

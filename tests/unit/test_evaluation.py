@@ -986,11 +986,23 @@ def test_a_photo_that_goes_while_a_row_runs_takes_no_row_with_it(defence, tiny_p
     assert photos_digest([gone]) != photos_digest([])
 
 
-def test_a_folder_is_of_one_evaluation_at_a_time(defence, tiny_photos, tmp_path):
+def test_a_folder_is_of_one_evaluation_at_a_time_which_clears_what_one_left_half_written(
+    defence, tiny_photos, tmp_path
+):
     settings = settings_for(defence, tiny_photos / "val", attacks=("clean",), limit=2)
     with held(tmp_path / "out"), pytest.raises(ConfigError, match="out: another evaluation is writing there"):
         evaluate(settings, tmp_path / "out")
+    pictures = tmp_path / "out" / "at_the_limit"
+    pictures.mkdir()
+    for half_written in (
+        ".report.json.12345678",
+        ".index.html.abcdefgh",
+        "at_the_limit/.label-only.bird-0.after.png.1_3_5_7_",
+    ):
+        (tmp_path / "out" / half_written).write_text("half")
     evaluate(settings, tmp_path / "out")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"report.json", "index.html", "at_the_limit"}
+    assert list(pictures.iterdir()) == []
 
 
 def test_a_finished_report_is_a_benchmark_without_a_second_run(defence, tiny_photos, tmp_path):
