@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 import httpx
 
+from attack.wire.answers import PACKED_HEADERS
 from attack.wire.client import Connection
 from attack.wire.connection import AsyncConnection, no_cookies, straight_transport
 
@@ -16,6 +17,7 @@ def bounded_client(url: str, timeout_s: float, headers: Mapping[str, str], *, st
     transport = straight_transport() if straight else None
     over = Connection(AsyncConnection(url, headers={}, transport=transport))
     once = _Bounded(over)
+    headers = PACKED_HEADERS | dict(headers)
     return httpx.Client(base_url=url, timeout=timeout_s, headers=headers, transport=once, cookies=no_cookies())
 
 

@@ -10,6 +10,8 @@ MAX_ANSWER_BYTES: Final = 2**20
 """Labels of the largest batch, a problem's words or a foreign endpoint's scores take far less."""
 PACKINGS: Final = ("gzip", "deflate")
 """What makes of the 64 KiB that are read at once 64 MiB at most; others, or two of these, know no bounds."""
+PACKED_HEADERS: Final = {"Accept-Encoding": ", ".join(PACKINGS)}
+"""Of every request: httpx would ask for whatever is installed."""
 
 
 async def whole(response: httpx.Response) -> httpx.Response:

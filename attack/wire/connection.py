@@ -10,7 +10,7 @@ from typing import Final, Self, TypedDict
 
 import httpx
 
-from attack.wire.answers import PACKINGS, whole
+from attack.wire.answers import PACKED_HEADERS, whole
 from attack.wire.early import read_early
 from attack.wire.keys import key_headers
 from attack.wire.outage import Outage
@@ -56,7 +56,7 @@ class AsyncConnection:
         self.retry = retry or RetryPolicy()
         self.pace = Pace(max_slots=max_slots)
         self.outage = Outage(self.url, self.retry.patience_s)
-        headers = {"Accept-Encoding": ", ".join(PACKINGS), **(key_headers() if headers is None else headers)}
+        headers = PACKED_HEADERS | dict(key_headers() if headers is None else headers)
         limits = httpx.Limits(max_connections=max_slots, max_keepalive_connections=max_slots)
         self.timeout_s = timeout_s
         timeout = httpx.Timeout(None, connect=timeout_s / 3)  # an attempt's writes and reads are bounded together

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from attack.check.behaviour import _companies, _rate
+from attack.check.bounded import bounded_client
 from attack.check.findings import Finding, Report, Unfit, joined
 from attack.check.hostile import _bomb, _npy_header
 from attack.check.leaks import Told, _step, _telling
@@ -180,3 +181,9 @@ def test_this_machines_own_addresses(host, here):
 
 def test_rates_read_well():
     assert [_rate(12345.6), _rate(3.28), _rate(1 / 60)] == ["12,346 images/s", "3.3 images/s", "1 images/min"]
+
+
+def test_a_check_asks_for_no_packing_that_it_would_not_unpack(monkeypatch):
+    monkeypatch.setattr("httpx._client.ACCEPT_ENCODING", "gzip, deflate, br, zstd")  # as where these are installed
+    with bounded_client("http://toy", 1.0, {"A": "b"}, straight=True) as client:
+        assert (client.headers["Accept-Encoding"], client.headers["A"]) == ("gzip, deflate", "b")
