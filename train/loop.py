@@ -178,7 +178,7 @@ class Trainer:
             abstain_below=calibrate(logits, self.config.coverage),
             coverage=self.config.coverage,
             training=provenance(self.config, self.start_sha256, self.photos, self.val, self.step, self.legs),
-            metrics={"val": {**validation.flat(), "photos": validation.photos, "attacked": validation.attacked}},
+            metrics={"val": {**validation.flat(), **validation.counts}},
         )
         save_bundle(self.out, network, metadata)
         draw_curves(self.out)
@@ -238,8 +238,8 @@ class Trainer:
         weights = sum(float(weight.double().sum()) for weight in self.average.network.parameters())
         self.ranks.assert_equal([weights, *validation.flat().values()], "the weights and their validation")
         epoch = self.timetable.epoch(self.step)
-        log.add(self.step, epoch, **validation.flat())
-        say(f"epoch {epoch:.2f}: " + ", ".join(f"{k} {v:.1%}" for k, v in validation.flat().items()))
+        log.add(self.step, epoch, **validation.flat(), **validation.counts)
+        say(f"epoch {epoch:.2f}: {validation}")
         full = self.timetable.phase(self.step - 1).full_strength  # of the step just done
         self.selection.see(validation, self.average.network.state_dict(), full_strength=full)
 

@@ -54,6 +54,18 @@ class Validation:
         parts = {"natural": self.natural, "robust": self.robust} | ({"pgd": self.pgd} if self.pgd else {})
         return {f"{name}_{key}": round(value, 4) for name, part in parts.items() for key, value in asdict(part).items()}
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of how many photos the natural accuracies are, and of how many the others; for logs."""
+        return {"photos": self.photos, "attacked": self.attacked}
+
+    def __str__(self) -> str:
+        """In a line: accuracies, and of how many photos they are."""
+        shown = {name: f"{name} {value:.1%}" for name, value in self.flat().items()}
+        natural = [text for name, text in shown.items() if name.startswith("natural")]
+        attacked = [text for name, text in shown.items() if not name.startswith("natural")]
+        return f"{', '.join(natural)} of {self.photos} photos; {', '.join(attacked)} of {self.attacked} attacked"
+
 
 def validate(
     network: nn.Module,

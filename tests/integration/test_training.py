@@ -61,6 +61,20 @@ def test_a_run_learns_and_leaves_a_bundle_metrics_and_curves(finished):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")], "the feed is closed"
 
 
+def test_each_validation_says_of_how_many_photos_its_accuracies_are(tiny_photos, tmp_path, capfd):
+    """While it trains only some of `val` are attacked, and natural accuracy is of all of them."""
+    train(run_config(epochs=0.25, validation={"photos": 4, "perturb_steps": 1}), tiny_photos, tmp_path)
+    (logged,) = [line for line in figures(tmp_path) if "robust_at_100" in line]
+    assert (logged["photos"], logged["attacked"]) == (16, 4)
+    said = re.search(
+        r"^epoch 0\.25: natural.*, natural_at_80 \S+ of (\d+) photos; robust.* of (\d+) attacked$",
+        capfd.readouterr().err,
+        re.M,
+    )
+    assert said is not None
+    assert said.groups() == ("16", "4")
+
+
 def test_the_threshold_covers_the_share_of_val(finished, tiny_photos):
     out, _ = finished
     classifier = load_bundle(out)
