@@ -160,7 +160,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
 def _world() -> int:
     """How many processes there are, 1 without torchrun."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if (os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "0")) == ("1", "0"):
         return 1
     said = {name: os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "MASTER_PORT", "MASTER_ADDR")}
     world, rank, port, address = said.values()
@@ -172,10 +172,16 @@ def _world() -> int:
 
 
 def own_device(name: str) -> torch.device:
-    """`cuda` -> this process's own GPU of this machine. Raises ConfigError where there are more processes than GPUs."""
+    """`cuda` -> this process's own GPU of this machine.
+
+    Raises ConfigError where there are more processes than GPUs, or a variable of torchrun's is missing or no number.
+    """
     if name != "cuda":
         return torch.device(name)
-    index, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    local = os.environ.get("LOCAL_RANK", "0" if _world() == 1 else "")
+    if not local.isdecimal():
+        raise ConfigError(f"LOCAL_RANK={local}: start several processes with torchrun, which sets it; unset it for one")
+    index, gpus = int(local), torch.cuda.device_count()
     if index >= gpus:
         raise ConfigError(f"no GPU for process {index} of this machine, which has {gpus} GPUs; lower --nproc-per-node")
     return torch.device(name, index)

@@ -111,6 +111,28 @@ def test_more_processes_than_gpus_are_one_line(told, monkeypatch):
         own_device("cuda")
 
 
+@pytest.mark.parametrize("world", ["1", "4", None])
+@pytest.mark.parametrize("local", ["x", "-1", "", "1.0", None])
+def test_a_gpu_that_nobody_named_is_one_line(local, world, told, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    for name, value in {"WORLD_SIZE": world, "LOCAL_RANK": local}.items():
+        monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    if local is None and world != "4":
+        assert own_device("cuda") == torch.device("cuda", 0), "alone it is the first"
+        return
+    with pytest.raises(ConfigError, match=rf"^LOCAL_RANK={local or ''}: start several processes with torchrun"):
+        own_device("cuda")
+
+
+def test_one_of_several_that_does_not_know_their_number_is_one_line(told, monkeypatch):
+    """It would train alone, in silence, and write no figures: the first process alone does these."""
+    for world in (None, "1"):
+        monkeypatch.delenv("WORLD_SIZE") if world is None else monkeypatch.setenv("WORLD_SIZE", world)
+        for start in (lambda: own_device("cuda"), lambda: joined(torch.device("cpu")).__enter__()):
+            with pytest.raises(ConfigError, match=rf"^WORLD_SIZE={world or ''} RANK=3 .*start several processes"):
+                start()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("RANK", ""), ("RANK", "4"), ("RANK", "x"), ("WORLD_SIZE", "abc"), ("WORLD_SIZE", "0"), ("MASTER_ADDR", "")],
