@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from tools.gpu.pieces import cut, join
 from tools.gpu.plan import TRAIN_MINUTES, Book, Plan
 from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, RESERVE_S, STEPS, _do, run
 from tools.gpu.stage import LIMIT_BYTES, stage
-from tools.gpu.steps import EVALUATED, evaluate, gpu_test_files, rest
+from tools.gpu.steps import EVALUATED, evaluate, gpu_test_files, rest, take
 from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, THERE, pinned_versions
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -114,6 +115,53 @@ def test_a_pack_that_did_not_arrive_whole_is_refused(tiny_photos, tmp_path):
         unpack(file, tmp_path / "back")
     with pytest.raises(DataError, match="none of"):
         pack(tmp_path / "nowhere", file)
+
+
+def test_what_was_half_unpacked_when_the_command_ended_is_unpacked_anew(tiny_photos, tmp_path, monkeypatch):
+    """A training on the photos that had come so far would look like any other."""
+    plan = Plan(tmp_path / "carried", tmp_path / "state", tmp_path / "out", "cpu")
+    pack(tiny_photos, plan.carried / "photos.npz", side=16)
+    (plan.carried / "release").mkdir()
+    (plan.carried / "release" / "bundle.json").write_text("{}")
+    written = iter(range(1000))
+
+    def killed(file: Path, content: bytes) -> int:
+        if next(written) == 9:
+            raise KeyboardInterrupt
+        with file.open("wb") as stream:
+            return stream.write(content)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            take(plan, 60)
+    take(plan, 60)
+    assert len(find_photos(plan.photos / "train")) == 32
+    monkeypatch.setattr(shutil, "copytree", lambda _, to: to.mkdir() or (to / "bundle.json").touch() or 1 / 0)
+    shutil.rmtree(plan.start)
+    with pytest.raises(ZeroDivisionError):
+        take(plan, 60)
+    assert not plan.start.exists()
+
+
+def test_half_of_the_wheels_is_none(tmp_path, monkeypatch):
+    plan = Plan(tmp_path / "carried", tmp_path / "state", tmp_path / "out", "cpu")
+    (plan.carried / "wheels").mkdir(parents=True)
+    monkeypatch.setattr("tools.gpu.run._call", lambda *_: 0)
+
+    def killed(command: list[str], **_: object) -> None:
+        Path(command[command.index("--target") + 1], "kornia").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.gpu.wheels.subprocess.run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(plan, 1, [])
+    assert not plan.site.exists()
+    refused = subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr("tools.gpu.wheels.subprocess.run", lambda *_, **__: refused)
+    with pytest.raises(ValueError, match=r"wheels: pip cannot install them on Python 3\.\d+.*`stage --python`"):
+        run(plan, 1, [])
 
 
 def test_what_is_staged_for_each_call_is_weighed_with_the_repository(tiny_photos, tmp_path, monkeypatch):

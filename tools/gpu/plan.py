@@ -1,6 +1,9 @@
 """What a run on a GPU machine knows: where its files lie, how large it is, what is done. Standard library alone."""
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -79,6 +82,15 @@ class Plan:
         self.state.mkdir(parents=True, exist_ok=True)
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
         (self.state / "plan.json").write_text(json.dumps(plain))
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A folder to make and fill, which is `folder` once it is full: the next call would take half of one for it."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    partial.replace(folder)
 
 
 def read_plan(state: Path) -> Plan:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.gpu import pieces, wheels
-from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RESULTS, Book, Plan
+from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RESULTS, Book, Plan, whole
 
 PARTLY: Final = 3
 """Exit code of a step that is to be continued."""
@@ -114,7 +114,8 @@ def run(plan: Plan, minutes: float, names: Sequence[str] | None = None) -> bool:
 def _take_in(plan: Plan) -> None:
     """Install, unpack and join what was carried, unless an earlier call did."""
     if (plan.carried / "wheels").is_dir() and not plan.site.exists():
-        wheels.install(plan.carried / "wheels", plan.site)
+        with whole(plan.site) as site:
+            wheels.install(plan.carried / "wheels", site)
     if (plan.carried / RESULTS).exists() and not (plan.state / "steps.json").exists():
         with tarfile.open(plan.carried / RESULTS) as archive:
             archive.extractall(plan.state, filter="data")

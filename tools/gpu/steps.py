@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
-from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RELEASE, Plan
+from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RELEASE, Plan, whole
 from tools.gpu.run import PARTLY, unadopted
 
 EVALUATED: Final = ("clean,corruptions,spatial", "spsa", "boundary")
@@ -27,12 +27,14 @@ def take(plan: Plan, _seconds: float) -> str:
     if (plan.state / CHECKPOINT).exists() and not (plan.run / "checkpoint.pt").exists():
         grow(plan.state / CHECKPOINT, plan.run)
     if (plan.state / BUNDLE).exists() and not plan.bundle.exists():
-        with tarfile.open(plan.state / BUNDLE) as archive:
-            archive.extractall(plan.bundle, filter="data")
+        with whole(plan.bundle) as folder, tarfile.open(plan.state / BUNDLE) as archive:
+            archive.extractall(folder, filter="data")
     if (plan.carried / RELEASE).exists() and not plan.rehearse and not plan.start.exists():
-        shutil.copytree(plan.carried / RELEASE, plan.start)
+        with whole(plan.start) as folder:
+            shutil.copytree(plan.carried / RELEASE, folder)
     if (plan.carried / PHOTOS).exists() and not plan.photos.exists():
-        return str(dict(unpack(plan.carried / PHOTOS, plan.photos)))
+        with whole(plan.photos) as folder:
+            return str(dict(unpack(plan.carried / PHOTOS, folder)))
     return "no photos this time"
 
 

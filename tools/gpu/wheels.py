@@ -3,6 +3,7 @@
 Torch, torchvision, NumPy and CUDA are never among them: they are the machine's own.
 """
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -72,11 +73,15 @@ def download(out: Path, constraints: Path, python: str = PYTHON) -> list[Path]:
 
 
 def install(wheels: Path, site: Path) -> None:
-    """Unpack the wheels into `site`, for PYTHONPATH; nothing is fetched."""
+    """Unpack the wheels into `site`, for PYTHONPATH; nothing is fetched. Raises ValueError where pip does not."""
     files = [str(file) for file in sorted(wheels.glob("*.whl"))]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
     command += ["--no-cache-dir", "--upgrade", "--target", str(site)]
-    subprocess.run([*command, *files], check=True)
+    if subprocess.run([*command, *files], check=False).returncode:
+        here = platform.python_version()
+        raise ValueError(
+            f"{wheels}: pip cannot install them on Python {here}; `stage --python` brings those of another"
+        )
 
 
 def pinned_versions(constraints: Path) -> dict[str, str]:
