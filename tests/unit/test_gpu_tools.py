@@ -320,6 +320,36 @@ def test_what_a_benchmark_had_written_when_it_ended_early_comes_home(code, statu
     assert book.entries["step"]["status"] == status
 
 
+def test_what_cannot_be_brought_just_now_ends_no_step(tmp_path, monkeypatch, capfd):
+    """A report that is renamed while it is packed, or a full disk: the training of a loan would end with it."""
+    plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cpu")
+    monkeypatch.setattr("tools.gpu.run.BRING_EVERY_S", 0.0)
+    monkeypatch.setattr("tools.gpu.run.tarfile.open", lambda *_: (tmp_path / "full" / "disk").open("wb"))
+    monkeypatch.setattr("tools.gpu.run.sys.executable", "true")
+    monkeypatch.setattr("tools.gpu.run._last_figures", lambda *_: "done")
+    assert run(plan, 2, ["evaluate"]) is False, "no bundle yet"
+    Book(plan.state / "steps.json").note("bundle", "done", 1, "")
+    assert run(plan, 2, ["evaluate"])
+    said = capfd.readouterr().out
+    assert "not brought this time: " in said
+    assert "evaluate   done" in said
+
+
+def test_a_book_that_could_not_be_written_is_the_one_of_before(tmp_path, monkeypatch):
+    """The next call could not begin with half of one."""
+    book = Book(tmp_path / "steps.json")
+    book.note("tests", "done", 1.0, "")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            book.note("checks", "done", 1.0, "")
+    assert Book(tmp_path / "steps.json").entries.keys() == {"tests"}
+
+
 def test_what_the_book_says_decides_what_is_done(tmp_path):
     book = Book(tmp_path / "steps.json")
     book.note("train", "partly", 30.0, "step 10")

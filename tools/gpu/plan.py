@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from model.files import replace_file
+
 CHECKPOINT: Final = "checkpoint.compact"
 BUNDLE: Final = "bundle.tar"
 PHOTOS: Final = "photos.npz"
@@ -81,7 +83,7 @@ class Plan:
         """For the steps, which are processes of their own."""
         self.state.mkdir(parents=True, exist_ok=True)
         plain = {name: str(value) if isinstance(value, Path) else value for name, value in vars(self).items()}
-        (self.state / "plan.json").write_text(json.dumps(plain))
+        replace_file(self.state / "plan.json", json.dumps(plain).encode())
 
 
 @contextmanager
@@ -120,7 +122,7 @@ class Book:
         """Add the seconds of one call."""
         total = round(self.seconds(name) + seconds, 1)
         self.entries[name] = {"status": status, "seconds": total, "figures": figures}
-        self.file.write_text(json.dumps(self.entries, indent=2))
+        replace_file(self.file, json.dumps(self.entries, indent=2).encode())
 
     def table(self, names: list[str]) -> str:
         """One line a step."""

@@ -104,11 +104,11 @@ def run(plan: Plan, minutes: float, names: Sequence[str] | None = None) -> bool:
         fits = seconds >= (2 if plan.rehearse else step.least_s)
         if fits and not book.done(step.name) and (step.needs is None or book.done(step.needs)):
             _do(step, plan, book, seconds)
-    bring(plan, book)
-    whole = all(book.done(step.name) for step in steps)
+    bring_or_say(plan, book)
+    finished = all(book.done(step.name) for step in steps)
     print(book.table([step.name for step in steps]))
-    print("all steps done" if whole else "time is over: the same command goes on from here")
-    return whole
+    print("all steps done" if finished else "time is over: the same command goes on from here")
+    return finished
 
 
 def _take_in(plan: Plan) -> None:
@@ -135,7 +135,7 @@ def _do(step: Step, plan: Plan, book: Book, seconds: float) -> None:
     continues = step.most_s is None
     if not plan.rehearse:  # a busy CPU may take what there is
         seconds = min(seconds, max(meant - book.seconds(step.name) + 30, 60))
-    code = _call(plan, step.name, seconds, meanwhile=(lambda: bring(plan, book)) if continues else None)
+    code = _call(plan, step.name, seconds, meanwhile=(lambda: bring_or_say(plan, book)) if continues else None)
     status = {0: "done", PARTLY: "partly", -signal.SIGKILL: "cut off"}.get(code, "failed")
     if status in ("cut off", "failed") and unadopted(plan):
         _call(plan, "rest", 30)
@@ -202,6 +202,14 @@ def _last_figures(plan: Plan, name: str) -> str:
     return (figures or [line for line in lines if line.strip()] or [""])[-1].strip()
 
 
+def bring_or_say(plan: Plan, book: Book) -> None:
+    """`bring`; where it fails, as on a full disk or a file that was renamed while it was read, the steps go on."""
+    try:
+        bring(plan, book)
+    except (OSError, tarfile.TarError) as error:
+        print(f"not brought this time: {error}", flush=True)
+
+
 def bring(plan: Plan, book: Book) -> None:
     """Fill `out`: results and logs, and the weights in pieces: the bundle once there is one, else the checkpoint."""
     archive = plan.state / f".{RESULTS}"
@@ -209,7 +217,8 @@ def bring(plan: Plan, book: Book) -> None:
         for name in ("results", "logs", "steps.json", "train/metrics.jsonl", "train/run.json", "evaluation"):
             if (plan.state / name).exists():
                 file.add(plan.state / name, name)
-    shutil.copy(archive, plan.out / RESULTS)
+    hidden = Path(shutil.copy(archive, plan.out / archive.name))
+    hidden.replace(plan.out / RESULTS)
     if book.done("bundle") and (plan.bundle / "bundle.json").exists():
         with tarfile.open(plan.state / BUNDLE, "w") as file:
             for path in sorted(plan.bundle.iterdir()):

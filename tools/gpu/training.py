@@ -11,6 +11,7 @@ import torch
 
 from model.architecture import PixelClassifier
 from model.errors import TrainingError
+from model.files import write_json
 from model.photos import find_photos
 from tools.gpu.plan import Plan
 from tools.gpu.record import record
@@ -112,8 +113,7 @@ def _config(plan: Plan, started: float) -> TrainConfig:
             spent = 2 * (time.monotonic() - started)  # training pays it again: imports, photos, compilation
         seconds = SHARE * (60 * plan.train_minutes - spent)
         table = fitted(table, natural_s, robust_s, steps, max(seconds, 1))
-        plan.run.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(table, indent=2))
+        write_json(file, table)
         print(f"a step: natural {natural_s:.4f} s, TRADES {robust_s:.4f} s; {table['epochs']} epochs", flush=True)
     return parse_config(json.loads(file.read_text()), str(file))
 
