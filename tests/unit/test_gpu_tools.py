@@ -19,15 +19,16 @@ from PIL import Image
 
 from attack.evaluation.protocol import WARM_UP
 from model.architecture import Architecture, PixelClassifier
-from model.errors import DataError
+from model.errors import DataError, TrainingError
 from model.photos import find_photos
 from model.pixels import load_square
+from tests.runs import RUN
 from tools.gpu import training
 from tools.gpu.compact import grow, shrink
 from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
 from tools.gpu.plan import TRAIN_MINUTES, Book, Plan
-from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, RESERVE_S, STEPS, _do, run
+from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, PARTLY, RESERVE_S, STEPS, _do, run
 from tools.gpu.stage import LIMIT_BYTES, stage
 from tools.gpu.steps import EVALUATED, evaluate, gpu_test_files, rest, take
 from tools.gpu.training import fitted
@@ -318,6 +319,36 @@ def test_what_a_benchmark_had_written_when_it_ended_early_comes_home(code, statu
     assert [file.name for file in plan.results.iterdir()] == ["gpu-trades-step.json"]
     assert json.loads((plan.results / "gpu-trades-step.json").read_text())["224 px"] == {"peer": 1}
     assert book.entries["step"]["status"] == status
+
+
+@pytest.mark.parametrize(("spent", "status"), [(300.0, "partly"), (350.0, "done")])
+def test_a_training_is_done_when_less_is_left_than_it_begins_with(spent, status, tmp_path, monkeypatch):
+    """On a slow machine it stops some seconds before the minutes that are meant for it: there would be no bundle."""
+    monkeypatch.setattr("tools.gpu.run._call", lambda *_, **__: PARTLY)
+    monkeypatch.setattr("tools.gpu.run._last_figures", lambda *_: "")
+    (tmp_path / "state").mkdir()
+    book = Book(tmp_path / "state" / "steps.json")
+    book.note("train", "partly", spent, "")
+    plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", train_minutes=6.7)
+    _do(next(step for step in STEPS if step.name == "train"), plan, book, 400)
+    assert book.entries["train"]["status"] == status
+
+
+def test_a_training_that_ends_in_an_error_has_its_figures(tmp_path, monkeypatch):
+    plan = Plan(tmp_path, tmp_path, tmp_path, "cpu", rehearse=True)
+    plan.run.mkdir()
+    (plan.run / "run.json").write_text(json.dumps(RUN))
+
+    def failing(*_: object, **__: object) -> None:
+        save_checkpoint(plan.run, Checkpoint(7, {}, {}, {"state": {}}, {}, (0.5, 0.5), 2, "print"))
+        (plan.run / "metrics.jsonl").write_text('{"step": 7, "epoch": 1, "epsilon": 0.1, "images_per_s": 5}\n')
+        raise TrainingError("the loss is not finite")
+
+    monkeypatch.setattr(training, "train", failing)
+    with pytest.raises(TrainingError, match="not finite"):
+        training.train_box(plan, 60)
+    report = json.loads((plan.results / "gpu-training.json").read_text())
+    assert (report["steps"], report["images_per_s"]["trades"]) == (7, {"median": 5, "n": 1})
 
 
 def test_what_cannot_be_brought_just_now_ends_no_step(tmp_path, monkeypatch, capfd):

@@ -141,7 +141,8 @@ def _do(step: Step, plan: Plan, book: Book, seconds: float) -> None:
         _call(plan, "rest", 30)
     spent = time.monotonic() - started
     if continues and status in ("partly", "cut off"):
-        status = "done" if book.seconds(step.name) + spent > meant else "partly"
+        # With less left than it begins with it would wait for ever, and so would the bundle.
+        status = "done" if book.seconds(step.name) + spent > meant - step.least_s else "partly"
     book.note(step.name, status, spent, _last_figures(plan, step.name))
 
 

@@ -16,6 +16,7 @@ from model.photos import find_photos
 from tools.gpu.plan import Plan
 from tools.gpu.record import record
 from tools.gpu.run import BRING_EVERY_S
+from train.checkpoint import FILE as CHECKPOINT_FILE
 from train.checkpoint import read_checkpoint
 from train.config import TrainConfig, parse_config
 from train.loop import Trainer, train
@@ -40,16 +41,18 @@ def train_box(plan: Plan, seconds: float) -> bool:
     config = _config(plan, started)
     left = seconds - (time.monotonic() - started) - (1 if plan.rehearse else 20)
     minutes = min(max(left, 1) / 60, plan.train_minutes)
-    finished = train(
-        config,
-        plan.photos,
-        plan.run,
-        resume=True,
-        device=plan.device,
-        minutes=minutes,
-        checkpoint_every_s=BRING_EVERY_S,
-    )
-    _record(plan, config)
+    try:
+        finished = train(
+            config,
+            plan.photos,
+            plan.run,
+            resume=True,
+            device=plan.device,
+            minutes=minutes,
+            checkpoint_every_s=BRING_EVERY_S,
+        )
+    finally:
+        _record(plan, config)
     return finished is not None
 
 
@@ -66,7 +69,8 @@ def make_bundle(plan: Plan) -> str:
     validation = trainer.release()
     metadata = release(plan.run, [plan.photos / "val"], plan.bundle)
     figures = {"steps": trainer.step, "weights_sha256": metadata.weights_sha256, "val": validation.flat()}
-    record(plan, "bundle", figures, {"photos": validation.photos, "attacked": validation.attacked})
+    record(plan, "bundle", figures, validation.counts)
+    _record(plan, config)  # of a training that was cut off too
     return ", ".join(f"{name} {value:.1%}" for name, value in validation.flat().items())
 
 
@@ -142,6 +146,8 @@ def steps_done(plan: Plan) -> int:
 
 
 def _record(plan: Plan, config: TrainConfig) -> None:
+    if not (plan.run / CHECKPOINT_FILE).exists():
+        return
     lines = read_metrics(plan.run)
     steps = [line for line in lines if "images_per_s" in line]
     rates = {
