@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -25,12 +26,13 @@ from model.pixels import load_square
 from tests.runs import RUN
 from tools.gpu import training
 from tools.gpu.compact import grow, shrink
+from tools.gpu.evaluation import EVALUATED, LAST_S, evaluate_box
 from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
 from tools.gpu.plan import TRAIN_MINUTES, Book, Plan
 from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, PARTLY, RESERVE_S, STEPS, _do, run
 from tools.gpu.stage import LIMIT_BYTES, stage
-from tools.gpu.steps import EVALUATED, evaluate, gpu_test_files, rest, take
+from tools.gpu.steps import _adopted, gpu_test_files, rest, take
 from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, THERE, pinned_versions
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -438,27 +440,53 @@ def test_the_parts_of_the_evaluation_are_the_full_profile():
 
 
 def test_rows_of_the_evaluation_that_are_finished_come_home_and_are_not_run_again(tmp_path, monkeypatch):
+    """The report of a part that is cut off is on disk with the rows that it has."""
     plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cpu")
     asked = []
 
-    def interrupted(command: list[str], check: bool) -> None:
-        part, out = command[command.index("--attacks") + 1], Path(command[command.index("--out") + 1])
-        asked.append(part)
-        if asked.count("spsa") == 1 and part == "spsa":
-            raise KeyboardInterrupt
+    def cut_off_once(command: list[str], check: bool, timeout: float) -> None:
+        rows, out = command[command.index("--attacks") + 1].split(","), Path(command[command.index("--out") + 1])
+        asked.append(rows)
         out.mkdir(parents=True)
-        row = dict.fromkeys(("n", "accuracy_at_80", "accuracy_at_100", "interval_at_80", "seconds", "queries"), 1)
-        rows = [row | {"name": name} for name in (*part.split(","), "worst")]
-        (out / "report.json").write_text(json.dumps({"attacks": rows, "seconds": 2.0}))
+        figures = dict.fromkeys(("n", "accuracy_at_80", "accuracy_at_100", "interval_at_80", "seconds", "queries"), 1)
+        finished = rows[:1] if len(asked) == 1 else rows
+        found = [figures | {"name": name} for name in (*finished, "worst")]
+        report = {"attacks": found, "seconds": 2.0, "model": {"sha256": "abc"}}
+        (out / "report.json").write_text(json.dumps(report))
+        if len(asked) == 1:
+            raise subprocess.TimeoutExpired(command, timeout)
 
-    monkeypatch.setattr("tools.gpu.steps.subprocess.run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(plan, 60)
+    monkeypatch.setattr("tools.gpu.evaluation.subprocess.run", cut_off_once)
+    assert evaluate_box(plan, 60) == (False, "2 s: clean 100.0%")
     home = plan.results / "gpu-evaluate.json"
-    assert [row["name"] for row in json.loads(home.read_text())["attacks"]] == ["clean", "corruptions", "spatial"]
-    assert evaluate(plan, 60).startswith("6 s: clean 100.0%")
-    assert asked == [EVALUATED[0], "spsa", "spsa", "boundary"]
-    assert [row["name"] for row in json.loads(home.read_text())["attacks"]] == list(WARM_UP)
+    assert [row["name"] for row in json.loads(home.read_text())["attacks"]] == ["clean"]
+    finished, line = evaluate_box(plan, 60)
+    assert finished
+    assert line.startswith("8 s: clean 100.0%")
+    assert asked == [["clean", "corruptions", "spatial"], ["corruptions", "spatial"], ["spsa"], ["boundary"]]
+    report = json.loads(home.read_text())
+    assert [row["name"] for row in report["attacks"]] == list(WARM_UP)
+    assert report["config"]["weights_sha256"] == ["abc"]
+
+
+def test_an_evaluation_ends_itself_before_its_time_is_over(tmp_path, monkeypatch):
+    """The step's own end by force would leave its finished rows out of the figures."""
+    monkeypatch.setattr("tools.gpu.evaluation._command", lambda *_: ["sleep", "60"])
+    plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cpu")
+    started = time.monotonic()
+    assert evaluate_box(plan, LAST_S + 0.1)[0] is False
+    assert time.monotonic() - started < LAST_S
+    assert json.loads((plan.results / "gpu-evaluate.json").read_text())["attacks"] == []
+
+
+def test_a_report_that_was_being_written_when_a_script_was_killed_costs_no_other_its_own(tmp_path):
+    plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cpu")
+    plan.results.mkdir(parents=True)
+    (plan.results / "trades_step_cpu.json").write_text('{"benchmark": "trades_st')
+    (plan.results / "loader_cpu.json").write_text('{"benchmark": "loader_cpu", "feed": 1}')
+    assert [report["feed"] for report in _adopted(plan)] == [1]
+    assert _adopted(plan) == []
+    assert [file.name for file in plan.results.iterdir()] == ["gpu-loader.json"]
 
 
 def test_a_step_that_does_not_exist_is_named(tmp_path):

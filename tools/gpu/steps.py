@@ -13,9 +13,6 @@ from xml.etree import ElementTree
 from tools.gpu.plan import BUNDLE, CHECKPOINT, PHOTOS, RELEASE, Plan, whole
 from tools.gpu.run import PARTLY, unadopted
 
-EVALUATED: Final = ("clean,corruptions,spatial", "spsa", "boundary")
-"""The rows of the full profile, in parts."""
-
 
 def take(plan: Plan, _seconds: float) -> str:
     """Unpack the photos; put a checkpoint or a bundle of an earlier run in its place."""
@@ -214,38 +211,15 @@ def profile(plan: Plan, _seconds: float) -> str:
     return f"seconds a step {seconds}, kernels {busy:.4f}, {first['name'][:40]} {first['share']:.0%}"
 
 
-def evaluate(plan: Plan, _seconds: float) -> str:
-    """The full protocol on 250 packed photos of `shifted`, in parts: what is finished stays when time is over."""
-    parts, limit = (("clean", "pgd"), 2) if plan.rehearse else (EVALUATED, 250)
-    for part in parts:
-        out = plan.state / "evaluation" / part.replace(",", "-")
-        if not (out / "report.json").exists():
-            command = [sys.executable, "-m", "trades_bob", "evaluate", "--bundle", str(plan.bundle), "--out", str(out)]
-            command += ["--images", str(plan.photos / "shifted"), "--attacks", part, "--limit", str(limit)]
-            subprocess.run([*command, "--device", plan.device], check=True)
-        print(f"= {_record_evaluation(plan, limit)}", flush=True)
-    return _record_evaluation(plan, limit)
+def evaluate(plan: Plan, seconds: float) -> str:
+    """The full protocol on 250 packed photos of `shifted`."""
+    from tools.gpu.evaluation import evaluate_box
 
-
-def _record_evaluation(plan: Plan, limit: int) -> str:
-    """The rows of all parts so far as gpu-evaluate.json, and in a line."""
-    import json
-
-    from tools.gpu.record import record
-
-    files = sorted((plan.state / "evaluation").glob("*/report.json"), key=lambda file: file.stat().st_mtime)
-    reports = [json.loads(file.read_text()) for file in files]
-    names = ("name", "n", "accuracy_at_80", "accuracy_at_100", "interval_at_80", "seconds", "queries")
-    rows = [
-        {name: row[name] for name in names}
-        for report in reports
-        for row in report["attacks"]
-        if row["name"] != "worst"  # of a part, it would be taken for that of the whole
-    ]
-    seconds = round(sum(report["seconds"] for report in reports), 1)
-    config = {"photos": "shifted, as they were packed", "profile": "full", "limit": limit}
-    record(plan, "evaluate", {"seconds": seconds, "attacks": rows}, config)
-    return f"{seconds:.0f} s: " + ", ".join(f"{row['name']} {row['accuracy_at_80']:.1%}" for row in rows)
+    finished, line = evaluate_box(plan, seconds)
+    if not finished:
+        print(f"= {line}")
+        sys.exit(PARTLY)
+    return line
 
 
 def some_bundle(plan: Plan) -> Path:
@@ -275,6 +249,7 @@ def random_bundle(plan: Plan) -> Path:
 
 def _script(plan: Plan, name: str, arguments: list[str]) -> dict[str, Any]:
     """Run a script of benchmarks/ here, its JSON among ours, as gpu-NAME.json."""
+    _adopted(plan)  # what an earlier call was killed over
     harness: Any = importlib.import_module("benchmarks.harness")
     plan.results.mkdir(parents=True, exist_ok=True)
     harness.RESULTS = plan.results
@@ -291,10 +266,16 @@ def rest(plan: Plan, _seconds: float) -> str:
 
 
 def _adopted(plan: Plan) -> list[dict[str, Any]]:
-    """The reports of scripts that are not among ours yet, as gpu-NAME.json."""
+    """The reports of scripts that are not among ours yet, as gpu-NAME.json; what was half written is deleted."""
     from tools.gpu.record import adopt
 
-    return [adopt(plan, file, file.stem.removesuffix(f"_{plan.device}").replace("_", "-")) for file in unadopted(plan)]
+    found = []
+    for file in unadopted(plan):
+        try:
+            found.append(adopt(plan, file, file.stem.removesuffix(f"_{plan.device}").replace("_", "-")))
+        except ValueError:
+            file.unlink()
+    return found
 
 
 NAMES: Final[dict[str, Callable[[Plan, float], str]]] = {
