@@ -383,6 +383,19 @@ def test_a_book_that_could_not_be_written_is_the_one_of_before(tmp_path, monkeyp
     assert Book(tmp_path / "steps.json").entries.keys() == {"tests"}
 
 
+def test_a_step_that_failed_is_tried_again_where_it_is_named(tmp_path, monkeypatch):
+    plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cpu")
+    plan.state.mkdir()
+    for name, status in (("http", "failed"), ("model", "done"), ("loader", "cut off")):
+        Book(plan.state / "steps.json").note(name, status, 5.0, "")
+    called = []
+    monkeypatch.setattr("tools.gpu.run._call", lambda _, name, *__, **___: called.append(name) or 0)
+    monkeypatch.setattr("tools.gpu.run._last_figures", lambda *_: "")
+    for again in (False, True):
+        run(plan, 5, ["http", "model"], again=again)
+    assert called == ["take", "http"]
+
+
 def test_what_the_book_says_decides_what_is_done(tmp_path):
     book = Book(tmp_path / "steps.json")
     book.note("train", "partly", 30.0, "step 10")

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, required=True, help="what is to be brought home: at most 8 files, 62 MiB")
     what = run.add_mutually_exclusive_group()
     what.add_argument("--call", type=int, choices=(1, 2, 3), help="steps and minutes of this call of a loan")
-    what.add_argument("--steps", help="these alone, separated by commas")
+    what.add_argument("--steps", help="these alone, separated by commas; failed ones again")
     run.add_argument("--minutes", type=float, default=9.0)
     run.add_argument("--train-minutes", type=float, default=TRAIN_MINUTES, help="of training in all, over all calls")
     run.add_argument("--step-seconds", type=float, default=0.0, help="of a TRADES step, where known: not measured")
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> None:
         call = CALLS[options.call - 1]
         run(plan, call.minutes, call.steps)
     else:
-        run(plan, options.minutes, options.steps.split(",") if options.steps else None)
+        run(plan, options.minutes, options.steps.split(",") if options.steps else None, again=bool(options.steps))
 
 
 def _step(options: argparse.Namespace) -> None:

@@ -114,6 +114,12 @@ class Book:
         """Whether there is nothing left to do for it; a failed step is not tried again by itself."""
         return self.entries.get(name, {}).get("status") in ("done", "failed", "cut off")
 
+    def reopen(self, names: list[str]) -> None:
+        """Those that failed or were cut off wait again."""
+        for name in names:
+            if self.entries.get(name, {}).get("status") in ("failed", "cut off"):
+                del self.entries[name]
+
     def seconds(self, name: str) -> float:
         """That it has taken so far."""
         return float(self.entries.get(name, {}).get("seconds", 0.0))

@@ -83,10 +83,10 @@ CALLS: Final = (
 waits for the next loan."""
 
 
-def run(plan: Plan, minutes: float, names: Sequence[str] | None = None) -> bool:
+def run(plan: Plan, minutes: float, names: Sequence[str] | None = None, *, again: bool = False) -> bool:
     """Do what fits into `minutes`, fill `plan.out`, print the table; whether nothing is left to do.
 
-    `names`: these steps alone.
+    `names`: these steps alone; `again`: also where they have failed or were cut off.
     """
     ends_at = time.monotonic() + 60 * minutes
     known = [step.name for step in STEPS]
@@ -97,6 +97,8 @@ def run(plan: Plan, minutes: float, names: Sequence[str] | None = None) -> bool:
     plan.out.mkdir(parents=True, exist_ok=True)
     _take_in(plan)
     book = Book(plan.state / "steps.json")
+    if again:
+        book.reopen([step.name for step in steps])
     for number, step in enumerate(steps):
         left = ends_at - time.monotonic() - (1 if plan.rehearse else RESERVE_S)
         # The limits are a GPU's: a rehearsal on a busy CPU may take what there is.
