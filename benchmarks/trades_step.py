@@ -8,12 +8,14 @@ the search on the folded twin, channels last, and on a CPU convolutions of small
 in float64 equal to the peer up to rounding (tests/unit/test_step.py). `bfloat16` is `folded` in autocast. The first
 round warms up and is left out.
 
-On a GPU each variant finds its largest batch, from LARGEST halved for as long as the device runs out of memory, and
+On a GPU each variant finds its largest batch, from `--largest` halved for as long as the device runs out of memory, and
 takes that or the half of it, whichever gives more images a second. There `captured` (CUDA graphs, which keep their
-memory) and `compiled` are added, each with its plain step, at the batch of `bfloat16`, since every size costs a
-compilation; the trainer does both, one upon the other. `faster` says whether all passes took that form: where one fails
-or errs it runs as before. cuDNN searches its algorithms for all, the peer too. `of_ideal` is the share of plain step x
-3 / (2 K + 7) that is reached. `--only compiled` measures that variant and those that it is held against.
+memory) and `compiled` are added, each with its plain step, at the batch of `bfloat16` but at most FORM_BATCH, since
+every size costs a compilation and a graph its memory; the trainer does both, one upon the other. They come after all
+others, each form with the peer in rounds of its own (`peer_batch`: the peer's, as far as the graphs leave room), and
+one that fails costs its own rows. `faster` says whether all passes took that form: where one fails or errs it runs as
+before. cuDNN searches its algorithms for all, the peer too. `of_ideal` is the share of plain step x 3 / (2 K + 7) that
+is reached. `--only compiled` measures that variant and those that it is held against.
 Prints JSON and writes it to benchmarks/results/trades_step_<device>.json, anew after each round: what is cut off has
 the rounds before.
 """
@@ -22,48 +24,18 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.harness import write_result
-from benchmarks.peers.plain_trades import plain_step
-from model.architecture import PixelClassifier
-from model.folding import FoldedTwin
-from model.small_maps import multiply_small_maps
-from train.capture import capture_passes
-from train.compilation import compile_passes
-from train.config import OptimizerConfig
-from train.precision import Passes
-from train.step import make_optimizer
-from train.trades import trades_loss
+from benchmarks.step_variants import FASTER, Make, Step, Variant, form_of, pictures, plain_of, slower, variants
 
-EPSILON, STEP_SIZE, BETA = 8 / 255, 2 / 255, 6.0
-LARGEST = 512
+LARGEST = 1024
 """Where a GPU's search for the largest batch begins."""
-FASTER: dict[str, tuple[Callable[[Passes, Tensor], bool], ...]] = {
-    "captured": (capture_passes,),
-    "compiled": (compile_passes,),
-}
-"""What is made of the passes of `bfloat16`, whose batch these take too."""
+FORM_BATCH = 128
 MEASURED_S = 0.5
-Step = Callable[[Tensor, Tensor], object]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to make a step."""
-
-    step: Step
-    faster: bool | None = None
-    """Whether all its passes took the form it is named for; None where they have none."""
-
-
-Make = Callable[[torch.device, int, int], Variant]
-"""(device, K, the batch that its passes are compiled or captured for) -> a variant."""
 
 
 def main() -> None:
@@ -74,7 +46,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of all variants")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--largest", type=int, default=LARGEST, help="on a GPU, where its search for a batch begins")
     parser.add_argument("--only", help="variants, separated by commas; all")
+    parser.add_argument("--name", default="trades_step", help="of the result, before the device's")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = options.device == "cuda"  # as the trainer
@@ -90,39 +64,86 @@ def main() -> None:
     for size in sizes:
         for rows in measured(size, device, options):
             results[f"{size} px"] = rows
-            write_result(f"trades_step_{device.type}", results, config, ["torch", "torchvision", "kornia"])
+            write_result(f"{options.name}_{device.type}", results, config, ["torch", "torchvision", "kornia"])
 
 
 def measured(size: int, device: torch.device, options: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """All variants in turn, round by round, so that other load meets them alike; the rows after each."""
-    made: dict[str, Variant] = {}
-    largest: dict[str, int] = {}
+    """The rows of all variants so far, after each round of the stage that they belong to."""
+    wanted = chosen(variants(device, size), options.only)
     best: dict[str, int] = {}
-    for name, make in chosen(variants(device, size), options.only).items():
+    largest: dict[str, int] = {}
+    rows: dict[str, object] = {}
+    for form in ("", *FASTER):
+        stage = {name: make for name, make in wanted.items() if form_of(name) == form}
+        if not stage:
+            continue
+        try:
+            for found in rounds({"peer": wanted["peer"], **stage}, size, device, options, best, largest):
+                rows |= {name: found[name] for name in stage}
+                yield dict(rows)
+        except RuntimeError as error:
+            if not form:
+                raise
+            print(f"{form}: left out: {error}", file=sys.stderr, flush=True)
+
+
+def rounds(
+    makes: dict[str, Make],
+    size: int,
+    device: torch.device,
+    options: argparse.Namespace,
+    best: dict[str, int],
+    largest: dict[str, int],
+) -> Iterator[dict[str, dict[str, object]]]:
+    """These variants in turn, round by round, so that other load meets them alike; their rows after each.
+
+    `best` and `largest`, batches by name, are found where they are not known yet.
+    """
+    made: dict[str, Variant] = {}
+    for name, make in makes.items():
         began = time.perf_counter()
-        start = options.batch if device.type == "cpu" else best.get(slower(name), LARGEST)
+        start = options.batch if device.type == "cpu" else options.largest
+        if form_of(name) and slower(name) in best:
+            start = min(best[slower(name)], FORM_BATCH)
         made[name] = make(device, options.steps, start)
-        step = made[name].step
-        largest[name] = start if device.type == "cpu" else largest_batch(step, start, size, device)
-        alone = device.type == "cpu" or slower(name) in best
-        tried = [largest[name]] if alone else [largest[name], largest[name] // 2]
-        best[name] = fastest(step, tried, size, device)
-        print(f"{name}: batch {best[name]}, found in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    seconds: dict[str, list[float]] = {name: [] for name in made}
+        if name not in best:
+            fixed = device.type == "cpu" or form_of(name)
+            largest[name] = start if fixed else largest_batch(made[name].step, start, size, device)
+            tried = [largest[name]] if fixed else [largest[name], max(largest[name] // 2, 1)]
+            best[name] = fastest(made[name].step, tried, size, device)
+        seconds = time.perf_counter() - began
+        print(f"{name}: batch {best[name]}, found in {seconds:.0f} s", file=sys.stderr, flush=True)
+    taken: dict[str, list[float]] = {name: [] for name in made}
+    batch = {name: best[name] for name in made}
     for number in range(options.rounds + 1):
         for name, variant in made.items():
-            taken = clock(variant.step, *pictures(best[name], size, device))
+            seconds = seconds_a_picture(variant, batch, name, size, device)
             if number:
-                seconds[name].append(taken / best[name])
+                taken[name].append(seconds)
         if number:
             yield {
-                name: summary(name, seconds, best[name], largest[name], options.steps)
+                name: summary(name, taken, batch, largest[name], options.steps)
                 | ({} if variant.faster is None else {"faster": variant.faster})
                 for name, variant in made.items()
+                if plain_of(name) in taken
             }
 
 
-def summary(name: str, seconds: dict[str, list[float]], batch: int, largest: int, steps: int) -> dict[str, object]:
+def seconds_a_picture(variant: Variant, batch: dict[str, int], name: str, size: int, device: torch.device) -> float:
+    """In a step of `batch[name]`, which is halved where the graphs of others have taken the memory since."""
+    while True:
+        try:
+            return clock(variant.step, *pictures(batch[name], size, device)) / batch[name]
+        except torch.cuda.OutOfMemoryError:
+            if batch[name] == 1 or form_of(name):
+                raise
+        torch.cuda.empty_cache()  # only now: the error held what the step had allocated
+        batch[name] //= 2
+
+
+def summary(
+    name: str, seconds: dict[str, list[float]], batch: dict[str, int], largest: int, steps: int
+) -> dict[str, object]:
     """Medians; ratios are those of each round."""
 
     def ratio(peer: str, share: float = 1.0) -> float:
@@ -134,21 +155,10 @@ def summary(name: str, seconds: dict[str, list[float]], batch: int, largest: int
         "times_the_peer": ratio("peer"),
         "of_ideal": ratio(plain_of(name), 3 / (2 * steps + 7)),
         "rounds": len(seconds[name]),
-        "batch": batch,
+        "batch": batch[name],
+        "peer_batch": batch["peer"],
         "largest_batch_tried_that_fits": largest,
     }
-
-
-def plain_of(name: str) -> str:
-    """The step of cross-entropy in the same number format and form."""
-    form = name.removeprefix("plain ")
-    return f"plain {form}" if form in ("bfloat16", *FASTER) else "plain"
-
-
-def slower(name: str) -> str:
-    """The variant whose passes one is made of, and whose batch it takes; itself, where it is none of FASTER."""
-    form = name.removeprefix("plain ")
-    return name.replace(form, "bfloat16") if form in FASTER else name
 
 
 def chosen(all_of_them: dict[str, Make], only: str | None) -> dict[str, Make]:
@@ -161,108 +171,6 @@ def chosen(all_of_them: dict[str, Make], only: str | None) -> dict[str, Make]:
     wanted = {found for name in names for found in (name, plain_of(name), slower(name), slower(plain_of(name)))}
     wanted |= {plain_of(name) for name in wanted}
     return {name: make for name, make in all_of_them.items() if name in wanted}
-
-
-def variants(device: torch.device, size: int) -> dict[str, Make]:
-    """By name what makes one."""
-    found: dict[str, Make] = {
-        "peer": lambda d, k, _: peer(d, k),
-        "equal": lambda d, k, _: ours(d, k, fold=False, bfloat16=False),
-        "folded": lambda d, k, _: ours(d, k, fold=True, bfloat16=False),
-        "bfloat16": lambda d, k, _: ours(d, k, fold=True, bfloat16=True),
-        "plain": lambda d, *_: plain(d, bfloat16=False),
-        "plain bfloat16": lambda d, *_: plain(d, bfloat16=True),
-    }
-    if device.type == "cuda":
-        for form in FASTER:
-            found[form] = lambda d, k, n, form=form: ours(d, k, fold=True, bfloat16=True, form=form, shape=(n, size))
-            found[f"plain {form}"] = lambda d, _, n, form=form: plain(d, bfloat16=True, form=form, shape=(n, size))
-    return found
-
-
-def network_on(device: torch.device) -> PixelClassifier:
-    torch.manual_seed(0)
-    return PixelClassifier().to(device).train()
-
-
-def peer(device: torch.device, perturb_steps: int) -> Variant:
-    network = network_on(device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, weight_decay=2e-4)
-    settings = {"epsilon": EPSILON, "step_size": STEP_SIZE, "perturb_steps": perturb_steps, "beta": BETA}
-    return Variant(lambda x, y: plain_step(network, optimizer, x, y, **settings))
-
-
-def prepare(network: PixelClassifier, device: torch.device) -> None:
-    """As the trainer does it: channels last, and on a CPU products of matrices for small maps."""
-    network.to(memory_format=torch.channels_last)
-    if device.type == "cpu":
-        multiply_small_maps(network)
-
-
-def ours(
-    device: torch.device,
-    perturb_steps: int,
-    *,
-    fold: bool,
-    bfloat16: bool,
-    form: str = "",
-    shape: tuple[int, int] = (0, 0),
-) -> Variant:
-    """The trainer's step without augmentation: `equal` differs from the peer in the passes alone.
-
-    `form`: one of FASTER, for batches of `shape`, number and side.
-    """
-    network = network_on(device)
-    if fold:
-        prepare(network, device)
-    optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
-    trained = Passes(network, bfloat16=bfloat16)
-    twin = FoldedTwin(network, torch.bfloat16 if bfloat16 else None)
-    attacked = Passes(twin.network, bfloat16=bfloat16) if fold else None
-    done = speed_up([attacked, trained], form, shape, device) if form and attacked else None
-
-    def step(x: Tensor, y: Tensor) -> float:
-        optimizer.zero_grad(set_to_none=True)
-        if fold:
-            x = x.contiguous(memory_format=torch.channels_last)
-            twin.refresh()
-        terms = trades_loss(trained, x, y, EPSILON, STEP_SIZE, perturb_steps, BETA, attacked=attacked)
-        terms.loss.backward()
-        optimizer.step()
-        return terms.loss.item()
-
-    return Variant(step, done)
-
-
-def speed_up(kinds: list[Passes], form: str, shape: tuple[int, int], device: torch.device) -> bool:
-    """Bring each kind of passes into `form`, for batches of (number, side); whether all are."""
-    torch._dynamo.config.recompile_limit = 64  # one graph for each kind, mode and batch size
-    x, _ = pictures(*shape, device)
-    x = x.contiguous(memory_format=torch.channels_last)
-    done = [make(passes, x) for make in FASTER[form] for passes in kinds]
-    return all(done)
-
-
-def plain(device: torch.device, *, bfloat16: bool, form: str = "", shape: tuple[int, int] = (0, 0)) -> Variant:
-    """Cross-entropy alone, laid out as ours."""
-    network = network_on(device)
-    prepare(network, device)
-    optimizer = make_optimizer(network, OptimizerConfig(name="sgd", learning_rate=1e-3, weight_decay=2e-4))
-    passes = Passes(network, bfloat16=bfloat16)
-    done = speed_up([passes], form, shape, device) if form else None
-
-    def step(x: Tensor, y: Tensor) -> float:
-        optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(passes(x.contiguous(memory_format=torch.channels_last)), y)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return Variant(step, done)
-
-
-def pictures(batch: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.rand(batch, 3, size, size, device=device), torch.arange(batch, device=device) % 2
 
 
 def clock(step: Step, x: Tensor, y: Tensor) -> float:
@@ -279,29 +187,39 @@ def clock(step: Step, x: Tensor, y: Tensor) -> float:
 
 
 def largest_batch(step: Step, start: int, size: int, device: torch.device) -> int:
-    """`start`, halved for as long as a step of so many pictures runs out of the GPU's memory."""
+    """`start`, halved for as long as a step of so many pictures runs out of the GPU's memory.
+
+    Without cuDNN's search for algorithms, which takes seconds for each size.
+    """
     batch = start
-    while True:
-        try:
-            step(*pictures(batch, size, device))
-            return batch
-        except torch.cuda.OutOfMemoryError:
-            if batch == 1:
-                raise
-        torch.cuda.empty_cache()  # only now: the error held what the step had allocated
-        batch //= 2
+    searches, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False
+    try:
+        while True:
+            try:
+                step(*pictures(batch, size, device))
+                return batch
+            except torch.cuda.OutOfMemoryError:
+                if batch == 1:
+                    raise
+            torch.cuda.empty_cache()  # only now: the error held what the step had allocated
+            batch //= 2
+    finally:
+        torch.backends.cudnn.benchmark = searches
 
 
 def fastest(step: Step, batches: list[int], size: int, device: torch.device) -> int:
-    """The batch with the most images a second."""
+    """The batch with the most images a second, of those that fit beside the memory of cuDNN's fastest algorithms."""
     if len(batches) == 1:
         return batches[0]
     rates = {}
     for batch in batches:
-        x, y = pictures(batch, size, device)
-        step(x, y)
-        rates[batch] = batch / clock(step, x, y)
-    return max(rates, key=lambda batch: rates[batch])
+        try:
+            x, y = pictures(batch, size, device)
+            step(x, y)
+            rates[batch] = batch / clock(step, x, y)
+        except torch.cuda.OutOfMemoryError:
+            continue
+    return max(rates, key=lambda batch: rates[batch], default=max(batches[-1] // 2, 1))
 
 
 if __name__ == "__main__":

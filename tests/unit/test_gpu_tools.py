@@ -1,5 +1,6 @@
 """What travels to a GPU machine and back, photos, wheels, pieces and checkpoints; how a run is planned there."""
 
+import argparse
 import io
 import json
 import re
@@ -11,6 +12,7 @@ import time
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from attack.evaluation.protocol import WARM_UP
+from benchmarks import trades_step
 from model.architecture import Architecture, PixelClassifier
 from model.errors import DataError, TrainingError
 from model.photos import find_photos
@@ -30,9 +33,21 @@ from tools.gpu.evaluation import EVALUATED, LAST_S, evaluate_box
 from tools.gpu.pack import pack, unpack
 from tools.gpu.pieces import cut, join
 from tools.gpu.plan import TRAIN_MINUTES, Book, Plan
-from tools.gpu.run import BUDGET_S, CALLS, COMMAND_S, OVERHEAD_S, PARTLY, RESERVE_S, STEPS, _do, run
+from tools.gpu.run import (
+    BENCHMARKS,
+    BENCHMARKS_MINUTES,
+    BUDGET_S,
+    CALLS,
+    COMMAND_S,
+    OVERHEAD_S,
+    PARTLY,
+    RESERVE_S,
+    STEPS,
+    _do,
+    run,
+)
 from tools.gpu.stage import LIMIT_BYTES, stage
-from tools.gpu.steps import _adopted, gpu_test_files, rest, take
+from tools.gpu.steps import NAMES, _adopted, gpu_test_files, rest, take
 from tools.gpu.training import fitted
 from tools.gpu.wheels import MISSING, THERE, pinned_versions
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -336,6 +351,28 @@ def test_a_training_is_done_when_less_is_left_than_it_begins_with(spent, status,
     assert book.entries["train"]["status"] == status
 
 
+@pytest.mark.parametrize("form", ["captured", "compiled"])
+def test_each_form_of_a_step_is_asked_for_and_has_its_own_figures(form, tmp_path, monkeypatch):
+    plan = Plan(tmp_path, tmp_path / "state", tmp_path / "out", "cuda")
+    monkeypatch.setattr("tools.gpu.record.machine", lambda _: {})
+    rows = {name: {"times_the_peer": 2, "of_ideal": 1} for name in ("peer", form)}
+
+    def measured(size: int, device: torch.device, options: argparse.Namespace) -> list[dict[str, Any]]:
+        assert (size, options.only, options.steps, device.type) == (224, form, 10, "cuda")
+        return [rows]
+
+    monkeypatch.setattr(trades_step, "measured", measured)
+    monkeypatch.setattr(trades_step.torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # which it turns on
+    run_step = NAMES["step" if form == "captured" else form]
+    assert run_step(plan, 60) == f"{form} 2x, 1 of ideal"
+    name = "gpu-trades-step.json" if form == "captured" else "gpu-trades-step-compiled.json"
+    assert json.loads((plan.results / name).read_text())["224 px"] == rows
+    del rows[form]
+    assert "NOT all in the form" in run_step(plan, 60)
+
+
 def test_a_training_that_ends_in_an_error_has_its_figures(tmp_path, monkeypatch):
     plan = Plan(tmp_path, tmp_path, tmp_path, "cpu", rehearse=True)
     plan.run.mkdir()
@@ -423,6 +460,9 @@ def test_one_loan_has_time_for_all_its_calls():
         granted = sum(steps[name].most_s or steps[name].least_s for name in call.steps)
         assert granted + RESERVE_S <= 60 * call.minutes <= 0.95 * COMMAND_S
     assert sum(60 * call.minutes for call in CALLS) + OVERHEAD_S <= BUDGET_S
+    granted = sum(steps[name].most_s for name in BENCHMARKS)
+    assert granted + RESERVE_S <= 60 * BENCHMARKS_MINUTES <= 0.95 * COMMAND_S
+    assert 60 * (CALLS[0].minutes + BENCHMARKS_MINUTES) + OVERHEAD_S <= BUDGET_S
     order = [name for call in CALLS for name in call.steps]
     assert order == list(steps)[: len(order)], "in the order of worth"
     left_s = 60 * CALLS[1].minutes - RESERVE_S - sum(steps[name].most_s for name in ("checks", "bundle"))
@@ -437,6 +477,7 @@ def test_the_readme_has_the_limits():
         assert rows[step.name] == f"{step.most_s} s" if step.most_s else "what the call has" in rows[step.name]
     for number, call in enumerate(CALLS, start=1):
         assert f"call {number} ({call.minutes} minutes)" in readme
+    assert f"`--steps {','.join(BENCHMARKS)} --minutes {BENCHMARKS_MINUTES}`" in readme
     assert f"their {sum(call.minutes for call in CALLS):.1f} minutes" in readme
     assert f"`--train-minutes` ({TRAIN_MINUTES} in all)" in readme
 

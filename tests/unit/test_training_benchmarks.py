@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import loader, trades_step
+from benchmarks import loader, step_variants, trades_step
 from model.architecture import Architecture, PixelClassifier
 from train.augment import augment
 from train.cache import open_cache
@@ -20,7 +20,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    monkeypatch.setattr(trades_step, "network_on", lambda _: PixelClassifier(Architecture(backbone="wrn_16_1")).train())
+    monkeypatch.setattr(
+        step_variants, "network_on", lambda _: PixelClassifier(Architecture(backbone="wrn_16_1")).train()
+    )
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -61,17 +63,17 @@ def test_a_step_that_could_not_be_compiled_says_so(compiles, monkeypatch):
     """Of a run on a GPU a row called `plain compiled` had run plain, which only a log told."""
     monkeypatch.setattr(torch, "compile", lambda run, **_: run if compiles else (lambda x: run(x) * torch.nan))
     made = (
-        trades_step.ours(CPU, 1, fold=True, bfloat16=False, form="compiled", shape=(2, 32)),
-        trades_step.plain(CPU, bfloat16=False, form="compiled", shape=(2, 32)),
+        step_variants.ours(CPU, 1, fold=True, bfloat16=False, form="compiled", shape=(2, 32)),
+        step_variants.plain(CPU, bfloat16=False, form="compiled", shape=(2, 32)),
     )
     assert [variant.faster for variant in made] == [compiles] * 2
     variants = {
-        "peer": lambda *_: trades_step.peer(CPU, 1),
+        "peer": lambda *_: step_variants.peer(CPU, 1),
         "plain": lambda *_: made[1],
         "compiled": lambda *_: made[0],
     }
     monkeypatch.setattr(trades_step, "variants", lambda *_: variants | {"plain compiled": variants["plain"]})
-    first, found = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=2, only=None))
+    first, *_, found = trades_step.measured(32, CPU, argparse.Namespace(steps=1, batch=2, rounds=2, only=None))
     assert (first["peer"]["rounds"], found["peer"]["rounds"]) == (1, 2), "what is cut off has the rounds before"
     assert found["compiled"]["faster"] == found["plain compiled"]["faster"] == compiles
     assert "faster" not in found["peer"]
@@ -81,29 +83,64 @@ def test_the_largest_batch_is_found_by_halving(monkeypatch):
     """A GPU that holds five pictures: eight do not fit, four do; a compiled step takes the batch of its kind."""
     tried: dict[str, list[int]] = {}
 
-    def variant(name: str) -> trades_step.Variant:
+    def variant(name: str) -> step_variants.Variant:
         def step(x: torch.Tensor, y: torch.Tensor) -> None:
             tried.setdefault(name, []).append(len(x))
             if len(x) > 5:
                 raise torch.cuda.OutOfMemoryError
 
-        return trades_step.Variant(step)
+        return step_variants.Variant(step)
 
     made_for: dict[str, int] = {}
     names = ("peer", "plain", "bfloat16", "plain bfloat16", "compiled", "plain compiled")
     variants = {n: lambda *made, n=n: made_for.update({n: made[2]}) or variant(n) for n in names}
     monkeypatch.setattr(trades_step, "variants", lambda *_: variants)
-    monkeypatch.setattr(trades_step, "LARGEST", 8)
     monkeypatch.setattr(trades_step, "pictures", lambda batch, *_: (torch.zeros(batch, 1), torch.zeros(batch)))
     monkeypatch.setattr(trades_step, "MEASURED_S", 1e-9)
-    (found,) = trades_step.measured(
-        32, torch.device("cuda"), argparse.Namespace(steps=1, batch=16, rounds=1, only=None)
+    *_, found = trades_step.measured(
+        32, torch.device("cuda"), argparse.Namespace(steps=1, batch=16, rounds=1, only=None, largest=8)
     )
     assert tried["peer"][:2] == [8, 4]
     assert 2 in tried["bfloat16"], "half of it may be faster"
     assert [row["largest_batch_tried_that_fits"] for row in found.values()][:4] == [4] * 4
     for name in ("compiled", "plain compiled"):
-        assert set(tried[name]) == {made_for[name]} == {found[trades_step.slower(name)]["batch"]}
+        assert set(tried[name]) == {made_for[name]} == {found[step_variants.slower(name)]["batch"]}
+
+
+def test_forms_come_last_and_one_that_fails_or_takes_the_memory_costs_no_other_its_rows(monkeypatch, capfd):
+    """The graphs of `captured` leave the peer room for a single picture; `compiled` does not run at all."""
+    now = {"room": 8}
+
+    def variant(name: str) -> step_variants.Variant:
+        def step(x: torch.Tensor, y: torch.Tensor) -> None:
+            if name == "compiled":
+                raise RuntimeError("CUDA error: an illegal memory access")
+            if name == "peer" and len(x) > now["room"]:
+                raise torch.cuda.OutOfMemoryError
+
+        now["room"] = 1 if name == "captured" else now["room"]
+        return step_variants.Variant(step)
+
+    names = ("peer", "plain", "bfloat16", "plain bfloat16", "captured", "plain captured", "compiled", "plain compiled")
+    made_for: dict[str, int] = {}
+    variants = {n: lambda *made, n=n: made_for.update({n: made[2]}) or variant(n) for n in names}
+    monkeypatch.setattr(trades_step, "variants", lambda *_: variants)
+    monkeypatch.setattr(trades_step, "FORM_BATCH", 3)
+    monkeypatch.setattr(trades_step, "pictures", lambda batch, *_: (torch.zeros(batch, 1), torch.zeros(batch)))
+    monkeypatch.setattr(trades_step, "MEASURED_S", 1e-9)
+    options = argparse.Namespace(steps=1, batch=16, rounds=1, only=None, largest=8)
+    first, found = trades_step.measured(32, torch.device("cuda"), options)
+    assert list(first) == list(names[:4])
+    assert list(found) == list(names[:6])
+    assert made_for["captured"] == made_for["plain captured"] == found["captured"]["batch"] == 3
+    assert (first["peer"], first["peer"]["batch"] > 1) == (found["peer"], True), "the peer keeps its best batch's row"
+    assert [found[name]["peer_batch"] for name in ("bfloat16", "captured")] == [first["peer"]["batch"], 1]
+    assert "compiled: left out: CUDA error" in capfd.readouterr().err
+
+
+def test_no_pass_of_the_loader_s_steps_is_compiled():
+    """It takes minutes, more than the loader has of a borrowed GPU."""
+    assert loader.run_config(argparse.Namespace(batch=2, size=32, steps=1)).compilation == "off"
 
 
 def test_a_short_step_is_timed_past_its_first_which_is_slow(monkeypatch):
@@ -130,7 +167,7 @@ def test_memory_for_not_even_one_picture_is_the_devices_error():
     [("bfloat16", ["peer", "bfloat16", "plain", "plain bfloat16"]), ("equal, plain", ["peer", "equal", "plain"])],
 )
 def test_chosen_variants_bring_what_they_are_held_against(only, measured):
-    variants = {name: lambda *_: trades_step.Variant(lambda *_: None) for name in trades_step.variants(CPU, 32)}
+    variants = {name: lambda *_: step_variants.Variant(lambda *_: None) for name in trades_step.variants(CPU, 32)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trades_step, "variants", lambda *_: variants)
         patch.setattr(trades_step, "MEASURED_S", 1e-9)
@@ -139,7 +176,7 @@ def test_chosen_variants_bring_what_they_are_held_against(only, measured):
 
 
 def test_on_a_gpu_a_form_brings_the_batch_it_takes_and_an_unknown_one_is_named():
-    variants = dict.fromkeys(trades_step.variants(torch.device("cuda"), 32), trades_step.peer)
+    variants = dict.fromkeys(trades_step.variants(torch.device("cuda"), 32), step_variants.peer)
     chosen = trades_step.chosen(variants, "compiled")
     assert list(chosen) == ["peer", "bfloat16", "plain", "plain bfloat16", "compiled", "plain compiled"]
     with pytest.raises(SystemExit, match="no variant is called compild; there are peer, equal"):
