@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from attack.decision.arc import ArcSearch
-from attack.decision.cgba import lattice_reach, signs
+from attack.decision.cgba import signs
 from attack.decision.problem import Hits, Problem, Vector
+from attack.decision.reach import Reach
 from attack.decision.texture import Place, Texture, texture
 from model.pixels import Pixels
 
@@ -38,21 +39,24 @@ class AveragingStepper:
     def __init__(self, problem: Problem, parameters: AveragingParameters) -> None:
         self.problem, self.parameters = problem, parameters
         self.arc = ArcSearch(problem, parameters.tolerance)
+        self.reach = Reach(parameters.radius)
         self.steps = 0
 
     def step(self, point: Vector, distance: float, most: int) -> Generator[Pixels, Hits, Vector]:
         """(D,) a nearer point; about this one at most `most` probes are spent, and one at least."""
         p = self.parameters
-        reach = max(p.radius * distance, lattice_reach(self.problem.dim))
         field = texture(self.problem.side)  # seldom needed: made with the first step
         places: list[Place] = []
-        answers: list[Hits] = []
+        weights: list[Vector] = []
         n = max(1, min(most, self._due()))
         for begin in range(0, n, p.chunk):
             chunk = field.places(self.problem.rng, min(p.chunk, n - begin))
             places += chunk
-            answers.append((yield _probes(field, point, reach, chunk)))
-        return (yield from self.arc.nearer(point, _normal(field, places, np.concatenate(answers))))
+            hits = yield _probes(field, point, self.reach.pixels(distance, self.problem.dim), chunk)
+            self.reach.learn(hits)
+            weights.append(_weights(hits))
+        normal = field.normal(field.sum(places, np.concatenate(weights)))
+        return (yield from self.arc.nearer(point, normal))
 
     def _due(self) -> int:
         """Probes about the next point."""
@@ -74,9 +78,8 @@ def _probes(field: Texture, point: Vector, reach: float, places: list[Place]) ->
     return probes
 
 
-def _normal(field: Texture, places: list[Place], hits: Hits) -> Vector:
-    """(D,) unit normal: the answers' mean is taken off first, as in HopSkipJump."""
+def _weights(hits: Hits) -> Vector:
+    """(N,) of one chunk's directions: the answers' mean is taken off, as in HopSkipJump; equal ones say nothing."""
     weights = signs(hits)
-    if 0 < hits.sum() < len(hits):
-        weights -= weights.mean()
-    return field.normal(field.sum(places, weights))
+    weights -= weights.mean()
+    return weights

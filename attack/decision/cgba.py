@@ -9,6 +9,7 @@ import numpy as np
 
 from attack.decision.arc import ArcSearch
 from attack.decision.problem import Attack, Hits, Problem, Vector, norm, probes_about
+from attack.decision.reach import lattice_reach
 from attack.decision.starts import find_start
 from attack.decision.subspace import low_frequency
 
@@ -66,8 +67,3 @@ def signs(hits: Hits) -> Vector:
 def unit(vector: Vector) -> Vector:
     """The (D,) vector at length 1."""
     return vector / np.float32(max(norm(vector), 1e-12))
-
-
-def lattice_reach(dim: int) -> float:
-    """Least distance of low-frequency probes, pixel units: half of the rounding noise's length."""
-    return 0.15 * float(np.sqrt(dim))

@@ -7,9 +7,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from attack.decision.arc import ArcSearch
-from attack.decision.cgba import lattice_reach
 from attack.decision.posterior import NormalPosterior
 from attack.decision.problem import Attack, Hits, Problem, Vector, norm, probes_about
+from attack.decision.reach import lattice_reach
 from attack.decision.starts import best_start
 from attack.decision.subspace import coordinates
 from model.pixels import Pixels

@@ -1,5 +1,6 @@
 """Label-only attacks on boundaries whose nearest point is known; no probe leaves the lattice."""
 
+import contextlib
 import sys
 from functools import partial
 
@@ -12,10 +13,11 @@ from attack.decision import ATTACKS, UNBOUNDED
 from attack.decision.arc import ArcSearch
 from attack.decision.auto import AutoParameters, auto
 from attack.decision.averaging import AveragingParameters, AveragingStepper
-from attack.decision.averaging import _normal as averaged_normal
 from attack.decision.averaging import _probes as averaging_probes
+from attack.decision.averaging import _weights as averaging_weights
 from attack.decision.boundary import BoundaryParameters, _Walk
 from attack.decision.problem import Problem, distances, to_lattice
+from attack.decision.reach import Reach
 from attack.decision.starts import best_start, find_start, near_copies
 from attack.decision.subspace import coordinates, middle
 from attack.decision.texture import texture
@@ -261,7 +263,39 @@ def test_a_point_off_the_boundary_does_not_spoil_the_normal_of_its_probes():
     across = np.array([field.direction(place) @ normal for place in places])
     hits = across > np.quantile(across, 0.1)
     flat = sum(float(np.where(hit, 1, -1)) * field.direction(place) for hit, place in zip(hits, places, strict=True))
-    assert _cosine(averaged_normal(field, places, hits), normal) > 1.2 * _cosine(field.normal(flat), normal)
+    found = field.normal(field.sum(places, averaging_weights(hits)))
+    assert _cosine(found, normal) > 1.2 * _cosine(field.normal(flat), normal)
+
+
+def test_probes_go_nearer_where_nearly_all_are_answered_rightly_and_no_farther_than_asked():
+    reach, chunk = Reach(0.1), np.zeros(40, bool)
+    for _ in range(9):
+        reach.learn(chunk)
+    assert reach.pixels(1e6, 12) == pytest.approx(1e5 * 0.7**9)
+    assert reach.pixels(0.0, 100) == pytest.approx(1.5), "half of what rounding adds, at least"
+    reach.learn(np.arange(40) % 2 == 0)
+    assert reach.share == pytest.approx(0.1 * 0.7**9), "answers that differ are what is wanted"
+    for _ in range(20):
+        reach.learn(~chunk)
+    assert reach.share == 0.1
+
+
+def test_averaging_finds_the_reach_at_which_answers_differ():
+    """Wrong only within a small ball about the start: a probe at a tenth of the distance never is."""
+    rng, side = np.random.default_rng(0), 16
+    original, point = np.full(3 * side**2, 60, np.float32), np.full(3 * side**2, 190, np.float32)
+    problem = Problem(original, side, rng, lambda: iter(()), 10**6)
+    stepper, shares = AveragingStepper(problem, AveragingParameters()), []
+    for _ in range(8):
+        step = stepper.step(point, float(np.linalg.norm(point - original)), 10**6)
+        with contextlib.suppress(StopIteration):
+            probes = next(step)
+            while True:
+                hits = np.linalg.norm(probes - point, axis=1) < 40
+                shares += [hits.mean()] * (len(probes) == AveragingParameters().chunk)
+                probes = step.send(hits)
+    assert shares[0] == 0
+    assert 0.1 < np.mean(shares[-8:]) < 0.9
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
