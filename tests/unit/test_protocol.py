@@ -89,6 +89,18 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def refused_unread(request: bytes) -> tuple[BoundedProtocol, Transport]:
+    """A connection whose request, or the beginning of one, got its answer before the application read a body."""
+    server = Server()
+    server.reads = False
+    server.answer.set()
+    protocol, transport = server.connect()
+    protocol.data_received(request)
+    await settle()
+    assert transport.written.startswith(b"HTTP/1.1 204 ")
+    return protocol, transport
+
+
 Check = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -127,25 +139,13 @@ async def test_no_more_is_read_while_much_waits() -> None:
 
 @in_loop
 async def test_a_body_that_is_refused_unread_is_not_kept() -> None:
-    server = Server()
-    server.reads = False
-    server.answer.set()
-    protocol, transport = server.connect()
-    protocol.data_received(POST % 60_000 + bytes(60_000))
-    await settle()
-    assert transport.written.startswith(b"HTTP/1.1 204 ")
+    protocol, _ = await refused_unread(POST % 60_000 + bytes(60_000))
     assert not protocol.cycle.body
 
 
 @in_loop
 async def test_what_is_no_http_is_told_so_behind_a_body_that_was_refused_unread() -> None:
-    server = Server()
-    server.reads = False
-    server.answer.set()
-    protocol, transport = server.connect()
-    protocol.data_received(POST % 10 + bytes(5))
-    await settle()
-    assert transport.written.startswith(b"HTTP/1.1 204 ")
+    protocol, transport = await refused_unread(POST % 10 + bytes(5))
     protocol.data_received(bytes(5) + b"no HTTP\r\n\r\n")
     await settle()
     assert b"HTTP/1.1 400 " in transport.written
